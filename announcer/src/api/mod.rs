@@ -1,0 +1,1 @@
+//! announcer's own Kubernetes types and the names it uses.

@@ -1,0 +1,1 @@
+//! Loading, attaching, pinning and adopting the eBPF programs; typed views of their maps.

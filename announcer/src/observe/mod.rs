@@ -1,0 +1,1 @@
+//! What announcer shows: metrics, health, the control socket.

@@ -1,0 +1,1 @@
+//! Who leads each VIP, judged by heartbeats; the lease steps.

@@ -1,0 +1,1 @@
+//! What the data path shall do: VIPs, Services, weights of nodes, local endpoints.

@@ -1,0 +1,1 @@
+//! Which Service has which address.

@@ -1,0 +1,1 @@
+//! Weighted Maglev tables of nodes with exact weights.

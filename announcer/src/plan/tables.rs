@@ -1,0 +1,1 @@
+//! A Service's list of earlier tables.

@@ -1,0 +1,1 @@
+//! This node's links, addresses and routes, by netlink.

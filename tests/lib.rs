@@ -1,0 +1,1 @@
+//! The lab, the API server and the cases that run on them.
