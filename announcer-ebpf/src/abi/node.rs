@@ -4,6 +4,10 @@ use super::plain;
 pub const MAX_NODES: u32 = 1_024;
 /// Most links that announcer is attached to on one node.
 pub const MAX_LINKS: u32 = 8;
+/// Most entries of `PEERS`.
+pub const MAX_PEERS: u32 = MAX_NODES * MAX_LINKS;
+/// Most prefixes in `SOURCES`.
+pub const MAX_SOURCES: u32 = 16_384;
 /// A slot without a node.
 pub const NO_NODE: u16 = u16::MAX;
 
