@@ -1,1 +1,15 @@
-//! The lab, the API server and the cases that run on them.
+//! The lab (network namespaces with real parts), the API server, the cases that run on them, and what runs the cases.
+
+pub mod cases;
+pub mod lab;
+pub mod runner;
+
+use runner::Case;
+
+/// Every case of every suite.
+#[must_use]
+pub fn registry() -> Vec<Case> {
+    let mut all = Vec::new();
+    all.extend(cases::all());
+    all
+}

@@ -1,0 +1,75 @@
+use std::{
+    fs::File,
+    io::Write,
+    os::fd::{AsRawFd, FromRawFd},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+use anyhow::Context;
+
+use super::{Case, Scope, Skip};
+use crate::lab::RunId;
+
+/// The descriptor on which a child reports to the runner.
+pub(super) const REPORT_FD: i32 = 3;
+
+/// File name of a case's log.
+pub(super) fn log_name(run: &RunId, case: &str) -> String {
+    let safe: String =
+        case.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
+    format!("{}-{safe}.log", run.number())
+}
+
+/// Runs `names` one after another and reports each; stops at the first failure. Called in a process that the runner
+/// started: standard output and error become the case's log.
+pub fn run_child(registry: Vec<Case>, run: RunId, keep: bool, logs: &Path, names: &[String]) -> anyhow::Result<()> {
+    // SAFETY: the runner opened this descriptor for us and nothing else in this process knows of it.
+    let mut report = unsafe { File::from_raw_fd(REPORT_FD) };
+    nix::fcntl::fcntl(&report, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))
+        .context("the report descriptor is not open: `case` is started by `announcer-tests run` only")?;
+    let mut scope = Scope { run, keep, logs: logs.to_owned(), shared: None };
+    for name in names {
+        let case = registry.iter().find(|c| c.name == *name).with_context(|| format!("no case {name:?}"))?;
+        redirect(&logs.join(log_name(&scope.run, name)))?;
+        writeln!(report, "start {name}")?;
+        let result = catch_unwind(AssertUnwindSafe(|| (case.body)(&mut scope)));
+        let line = match &result {
+            Ok(Ok(())) => format!("pass {name}"),
+            Ok(Err(error)) => match error.downcast_ref::<Skip>() {
+                Some(Skip(why)) => format!("skip {name} {}", one_line(why)),
+                None => {
+                    eprintln!("failed: {error:#}");
+                    format!("fail {name} {}", one_line(&format!("{error:#}")))
+                }
+            },
+            Err(_) => format!("fail {name} panicked"),
+        };
+        let failed = line.starts_with("fail");
+        if failed {
+            // The lab says what it knows and is removed before the verdict is out.
+            drop(scope);
+            writeln!(report, "{line}")?;
+            std::process::exit(1);
+        }
+        writeln!(report, "{line}")?;
+    }
+    Ok(())
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Sends this process's standard output and error to `path`.
+fn redirect(path: &Path) -> anyhow::Result<()> {
+    let file =
+        File::options().create(true).append(true).open(path).with_context(|| format!("log {}", path.display()))?;
+    for fd in [1, 2] {
+        // SAFETY: dup2 onto the standard descriptors, which this process owns; nothing holds them as owned values.
+        if unsafe { libc::dup2(file.as_raw_fd(), fd) } < 0 {
+            return Err(std::io::Error::last_os_error()).context("redirecting output to the case's log");
+        }
+    }
+    Ok(())
+}
