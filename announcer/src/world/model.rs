@@ -11,6 +11,8 @@ use std::{
 
 use ipnet::IpNet;
 
+use super::message::Kind;
+
 /// Namespace and name of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
@@ -64,6 +66,37 @@ pub struct World {
     pub gateways: BTreeSet<IpAddr>,
     /// Addresses of the API server as the kubeconfig and the kubernetes Service name it: never a VIP.
     pub api_endpoints: BTreeSet<IpAddr>,
+    /// What the above is derived from; the planners need not look at it.
+    pub sources: Sources,
+}
+
+/// What has been heard, before it is merged.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sources {
+    /// The kinds whose first list is in.
+    pub listed: BTreeSet<Kind>,
+    /// Watches that cannot go on at present, and what to do about it.
+    pub troubles: BTreeMap<Kind, String>,
+    /// The EndpointSlices of each Service, by name.
+    pub slices: BTreeMap<ObjectName, BTreeMap<String, Vec<Endpoint>>>,
+    /// The Service of each EndpointSlice: its label may change, and a deletion names only the slice.
+    pub slice_of: BTreeMap<ObjectName, ObjectName>,
+    /// The API server's addresses by the kubeconfig.
+    pub api_server: BTreeSet<IpAddr>,
+}
+
+impl World {
+    /// What is known to the agent of node `me` before it has heard anything.
+    #[must_use]
+    pub fn new(me: &str) -> Self {
+        Self { me: me.to_owned(), ..Self::default() }
+    }
+
+    /// Whether the first list of every kind is in. Before that nothing may be deleted, taken over or given up.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        Kind::ALL.iter().all(|kind| self.sources.listed.contains(kind))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
