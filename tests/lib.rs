@@ -13,3 +13,5 @@ pub fn registry() -> Vec<Case> {
     all.extend(cases::all());
     all
 }
+//! The lab, the API server and the cases that run on them.
+pub mod packets;
