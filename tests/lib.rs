@@ -2,6 +2,7 @@
 
 pub mod cases;
 pub mod lab;
+pub mod packets;
 pub mod runner;
 
 use runner::Case;
@@ -11,7 +12,6 @@ use runner::Case;
 pub fn registry() -> Vec<Case> {
     let mut all = Vec::new();
     all.extend(cases::all());
+    all.extend(packets::all());
     all
 }
-//! The lab, the API server and the cases that run on them.
-pub mod packets;
