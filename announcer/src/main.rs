@@ -1,1 +1,5 @@
-fn main() {}
+//! `announcer`: see [`announcer::cli`].
+
+fn main() -> std::process::ExitCode {
+    announcer::cli::run()
+}

@@ -1,1 +1,0 @@
-//! Settings: flags, environment, file.
