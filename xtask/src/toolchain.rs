@@ -55,11 +55,21 @@ impl Missing {
     }
 }
 
-/// Looks for a toolchain: the active one with rust-src, a nightly with it, Debian's `rustc-web` with `rust-web-src`.
+/// Looks for a compiler and the linker.
 ///
 /// # Errors
 /// [`Missing`] when there is none; `cargo xtask setup` installs it.
 pub(crate) fn find(workspace: &Path) -> Result<Toolchain, Missing> {
+    let (origin, rustc) = compiler()?;
+    let linker = find_linker(workspace)?;
+    Ok(Toolchain { origin, rustc, linker })
+}
+
+/// Looks for a compiler: the active one with rust-src, a nightly with it, Debian's `rustc-web` with `rust-web-src`.
+///
+/// # Errors
+/// None has the sources of `core` beside it.
+pub(crate) fn compiler() -> Result<(&'static str, PathBuf), Missing> {
     let active = env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from);
     let nightly = output(Command::new("rustup").args(["which", "--toolchain", "nightly", "rustc"]));
     let candidates = [
@@ -76,9 +86,7 @@ pub(crate) fn find(workspace: &Path) -> Result<Toolchain, Missing> {
         looked.push(sources);
         fits.then_some((origin, rustc))
     });
-    let (origin, rustc) = found.ok_or(Missing::CoreSources(looked))?;
-    let linker = find_linker(workspace)?;
-    Ok(Toolchain { origin, rustc, linker })
+    found.ok_or(Missing::CoreSources(looked))
 }
 
 fn find_linker(workspace: &Path) -> Result<PathBuf, Missing> {
