@@ -3,3 +3,4 @@
 
 pub mod announce;
 pub mod leases;
+pub mod maps;
