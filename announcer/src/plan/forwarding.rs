@@ -8,8 +8,11 @@ use std::{
 use announcer_ebpf::abi::SourceKind;
 use ipnet::Ipv4Net;
 
-use super::maglev::{NodeName, Weights};
-use crate::world::model::{Mac, ObjectName, Protocol};
+use super::{
+    election::Election,
+    maglev::{NodeName, Weights},
+};
+use crate::world::model::{Mac, ObjectName, Protocol, World};
 
 /// All that one node's data path shall hold. IPv4, TCP and UDP.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -74,4 +77,11 @@ pub enum Refused {
     NotForServices { vip: Ipv4Addr, owner: String, service: ObjectName },
     #[error("{vip} port {port}/{protocol} of {service} is already served for {first}")]
     PortTaken { vip: Ipv4Addr, port: u16, protocol: Protocol, service: ObjectName, first: ObjectName },
+}
+
+/// What this node's data path shall hold. Pure, and the same Services, weights and nodes on every node that knows the
+/// same.
+#[must_use]
+pub fn plan(world: &World, _election: &Election) -> Forwarding {
+    Forwarding { cluster_uid: world.cluster_uid.clone(), ..Forwarding::default() }
 }

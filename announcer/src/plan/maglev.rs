@@ -189,8 +189,7 @@ const SKIP_SEED: u64 = 0xD1B5_4A32_D192_ED03;
 
 /// FNV-1a, 64 bit. Part of what all nodes must agree on: never to be changed without a new name of the table.
 fn hash_of(name: &str) -> u64 {
-    name.bytes()
-        .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3))
+    name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3))
 }
 
 /// MurmurHash3's 64 bit finaliser over hash and seed: FNV alone leaves similar names close together.
