@@ -1,4 +1,13 @@
 //! Who leads each VIP, judged by heartbeats; the lease steps.
+//!
+//! The claim is (term, node), recorded in the VIP's Lease. The holder stays while it may lead and is within the load
+//! bound; else the node that ranks first takes over with the next term, and the former holder yields when it sees the
+//! Lease name another. Two leaders for a moment are harmless: both forward the same way.
+
+mod assign;
+pub mod fitness;
+mod ground;
+mod rank;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,7 +15,11 @@ use std::{
     net::IpAddr,
 };
 
-use crate::world::model::{Moment, World};
+use self::{
+    assign::{Seat, assign},
+    ground::{Ground, unfit},
+};
+use crate::world::model::{Claim, Moment, World};
 
 /// Settings of the election; the same on every node of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +98,117 @@ impl fmt::Display for Reason {
 
 /// Decides who leads each VIP. Pure, and the same on every node that knows the same. `world` must be complete.
 #[must_use]
-pub fn plan(world: &World, now: Moment, _settings: &ElectionSettings) -> Election {
-    Election { next_check: world.next_death(now), ..Election::default() }
+pub fn plan(world: &World, now: Moment, settings: &ElectionSettings) -> Election {
+    let mut ground = Ground::new(world, now);
+    let mut seats = Vec::new();
+    let mut unled = BTreeMap::new();
+    for (vip, claim) in &world.claims {
+        match ground.candidates(*vip, claim) {
+            Ok(candidates) if candidates.is_empty() => drop(unled.insert(*vip, Reason::NoCandidate)),
+            Err(reason) => drop(unled.insert(*vip, reason)),
+            Ok(candidates) => {
+                let holder = claim.holder.as_deref().and_then(|holder| candidates.get_key_value(holder));
+                seats.push(Seat { vip: *vip, holder: holder.map(|(node, _)| *node), candidates });
+            }
+        }
+    }
+    let leaders = assign(&seats, settings.load_percent);
+    let mut vips = BTreeMap::new();
+    for seat in &seats {
+        let (Some(claim), Some(leader)) = (world.claims.get(&seat.vip), leaders.get(&seat.vip)) else { continue };
+        vips.insert(seat.vip, decide(world, now, &ground, claim, seat, leader));
+    }
+    for (vip, reason) in unled {
+        if let Some(claim) = world.claims.get(&vip) {
+            vips.insert(vip, nobody_else(world, now, &ground, vip, claim, reason));
+        }
+    }
+    let alive = world.heartbeats.keys().filter(|node| is_member(world, node, now)).cloned().collect();
+    let (allocator, take_allocator) = allocator(world, &alive);
+    Election { alive, allocator, take_allocator, vips, next_check: world.next_death(now) }
+}
+
+/// A living agent on a node of the cluster.
+fn is_member(world: &World, node: &str, now: Moment) -> bool {
+    world.is_alive(node, now) && world.nodes.get(node).is_some_and(|object| !object.deleting)
+}
+
+/// What this node does about a VIP that `leader` should lead.
+fn decide(
+    world: &World,
+    now: Moment,
+    ground: &Ground<'_>,
+    claim: &Claim,
+    seat: &Seat<'_>,
+    leader: &str,
+) -> VipDecision {
+    let holder = claim.holder.as_deref();
+    let mine = leader == world.me;
+    let reason = match holder {
+        Some(holder) if holder == leader => Reason::HolderStays,
+        None => Reason::Vacant,
+        Some(holder) if seat.holder == Some(holder) => Reason::HolderOverloaded,
+        Some(holder) if world.is_alive(holder, now) => Reason::HolderUnfit,
+        Some(_) => Reason::HolderDead,
+    };
+    let handing_over = matches!(reason, Reason::HolderOverloaded | Reason::HolderUnfit);
+    let take_over = mine && reason != Reason::HolderStays;
+    let announce = if mine {
+        seat.candidates.get(leader).into_iter().flatten().map(|link| (*link).to_owned()).collect()
+    } else if handing_over && holder == Some(world.me.as_str()) {
+        // Until the Lease names the other, so that there is always one that answers.
+        ground.own_links(seat.vip, claim)
+    } else {
+        BTreeSet::new()
+    };
+    VipDecision {
+        leader: Some(if handing_over && !mine { holder.unwrap_or(leader) } else { leader }.to_owned()),
+        term: if take_over { claim.term.saturating_add(1) } else { claim.term },
+        announce,
+        take_over,
+        release: false,
+        reason,
+    }
+}
+
+/// What this node does about a VIP that no node may take over.
+fn nobody_else(
+    world: &World,
+    now: Moment,
+    ground: &Ground<'_>,
+    vip: IpAddr,
+    claim: &Claim,
+    reason: Reason,
+) -> VipDecision {
+    let holder = claim.holder.as_deref();
+    // A holder that is only leaving, or whose data path is not in place yet, is better than none.
+    let keeps = |node: &str| {
+        reason == Reason::NoCandidate
+            && world.is_alive(node, now)
+            && ground.selects_node(vip, claim, node)
+            && !unfit(world, node, now).is_some_and(fitness::Unfit::must_stop)
+    };
+    let leader = holder.filter(|node| keeps(node));
+    let mine = holder == Some(world.me.as_str());
+    VipDecision {
+        leader: leader.map(str::to_owned),
+        term: claim.term,
+        announce: if mine && leader.is_some() { ground.own_links(vip, claim) } else { BTreeSet::new() },
+        take_over: false,
+        release: mine && leader.is_none(),
+        reason,
+    }
+}
+
+/// Whether this node is the allocator, and the term with which it becomes it.
+fn allocator(world: &World, alive: &BTreeSet<String>) -> (bool, Option<u64>) {
+    let may = |node: &str| alive.contains(node) && world.heartbeats.get(node).is_some_and(|beat| !beat.facts.leaving);
+    let holder = world.allocator.as_ref().and_then(|lease| lease.holder.as_deref());
+    if let Some(holder) = holder.filter(|holder| may(holder)) {
+        return (holder == world.me, None);
+    }
+    let first = alive.iter().map(String::as_str).filter(|node| may(node)).min_by_key(|node| rank::of_allocator(node));
+    let term = world.allocator.as_ref().map_or(0, |lease| lease.term).saturating_add(1);
+    // Who leaves goes on allocating until another does.
+    (holder == Some(world.me.as_str()) && alive.contains(&world.me), (first == Some(&world.me)).then_some(term))
 }

@@ -189,6 +189,18 @@ pub struct Service {
     pub conditions: Vec<Condition>,
 }
 
+impl Service {
+    /// The labels that selectors see: its own, and its namespace and name under synthetic keys (its own labels of
+    /// those keys gain nothing).
+    #[must_use]
+    pub fn selectable_labels(&self, name: &ObjectName) -> BTreeMap<String, String> {
+        let mut labels = self.labels.clone();
+        labels.insert("io.kubernetes.service.namespace".to_owned(), name.namespace.clone());
+        labels.insert("io.kubernetes.service.name".to_owned(), name.name.clone());
+        labels
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ingress {
     pub ip: IpAddr,
