@@ -7,7 +7,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result, bail};
 
 use super::apt::Apt;
-use super::cargo_tool::Installed;
+use super::cargo_tool::{Installed, build_quickly};
 use crate::progress;
 use crate::toolchain;
 use crate::workspace::Workspace;
@@ -76,6 +76,7 @@ pub(crate) fn ensure(workspace: &Workspace, apt: &mut Apt) -> Result<bool> {
         .arg(workspace.tools())
         .env("LLVM_PREFIX", &prefix)
         .env(format!("LLVM_SYS_{llvm}1_PREFIX"), &prefix);
+    build_quickly(&mut command);
     progress::step("building bpf-linker", &mut command)?;
     Ok(true)
 }
