@@ -8,3 +8,7 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod abi;
+pub mod checksum;
+pub mod handover;
+pub mod hash;
+pub mod packet;

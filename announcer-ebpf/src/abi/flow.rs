@@ -40,6 +40,16 @@ pub const FLOW_POD_FIN: u32 = 1 << 1;
 /// Either side sent RST.
 pub const FLOW_RESET: u32 = 1 << 2;
 
+/// For how long a UDP flow is remembered after its last packet; Linux's conntrack forgets a stream after as long.
+pub const UDP_TIMEOUT_MS: u64 = 120_000;
+
+/// How long a closed flow (reset, or FIN both ways) is kept for its last packets.
+pub const CLOSED_TIMEOUT_MS: u64 = 10_000;
+
+/// How long after a change of a Service's list an unknown TCP flow is dropped, not answered: the lists of the nodes
+/// agree by then and the client sends again.
+pub const LIST_SETTLE_MS: u64 = 3_000;
+
 /// How often `seen` is written for a flow.
 pub const SEEN_INTERVAL_MS: u64 = 8_000;
 
