@@ -215,6 +215,8 @@ pub struct Condition {
     pub reason: String,
     pub message: String,
     pub observed_generation: Option<i64>,
+    /// `lastTransitionTime` in Unix seconds, kept when a condition is written again without a change of its status.
+    pub last_transition: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -342,6 +344,8 @@ pub struct Policy {
     pub external_ips: bool,
     pub load_balancer_ips: bool,
     pub conditions: Vec<Condition>,
+    /// Why the policy cannot be used, field named; one with errors selects nothing.
+    pub errors: Vec<String>,
 }
 
 /// The Lease of a VIP (`vip-10-25-150-222`).
