@@ -1,6 +1,7 @@
 //! Writes the difference between what should be and what is: BPF maps, Leases, statuses, announcements. Safe to repeat,
 //! to interrupt, and to start over what an earlier run left.
 
+pub mod allocator;
 pub mod announce;
 pub mod leases;
 pub mod maps;
