@@ -4,6 +4,7 @@ pub mod cases;
 pub mod lab;
 pub mod packets;
 pub mod runner;
+pub mod wait;
 
 use runner::Case;
 

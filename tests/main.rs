@@ -3,7 +3,11 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use announcer_tests::{lab::RunId, registry, runner};
+use announcer_tests::{
+    cases,
+    lab::{self, RunId},
+    registry, runner,
+};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -28,16 +32,39 @@ enum Command {
         keep: bool,
         names: Vec<String>,
     },
+    /// Remove a lab when its starter is gone (the lab starts it).
+    #[command(hide = true)]
+    Guard {
+        #[arg(long)]
+        run: RunId,
+    },
+    /// Make a lab and wait to be killed (a case starts it).
+    #[command(hide = true)]
+    HoldLab {
+        #[arg(long)]
+        run: RunId,
+    },
+    /// The server in a pod (the lab starts it).
+    #[command(hide = true)]
+    Pod {
+        #[arg(long)]
+        name: String,
+        #[arg(long)]
+        port: u16,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Run(options) => {
-            Ok(if runner::run(registry(), &options)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            if !runner::run(registry(), &options)? {
+                return Ok(ExitCode::FAILURE);
+            }
         }
-        Command::Case { run, logs, keep, names } => {
-            runner::run_child(registry(), run, keep, &logs, &names)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Case { run, logs, keep, names } => runner::run_child(registry(), run, keep, &logs, &names)?,
+        Command::HoldLab { run } => cases::hold_lab(run)?,
+        Command::Guard { run } => lab::guard(run),
+        Command::Pod { name, port } => lab::traffic::server::serve(&name, port)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

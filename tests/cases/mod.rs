@@ -1,6 +1,9 @@
 //! What the lab shows, one sentence a case.
 
+mod plain_lab;
 mod runner;
+
+pub use plain_lab::hold_lab;
 
 use crate::runner::Case;
 
@@ -9,5 +12,6 @@ use crate::runner::Case;
 pub fn all() -> Vec<Case> {
     let mut all = Vec::new();
     all.extend(runner::cases());
+    all.extend(plain_lab::cases());
     all
 }
