@@ -29,7 +29,14 @@ pub(crate) fn checks(workspace: &Workspace) -> Tally {
     let mut clippy = workspace.cargo();
     clippy.args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]);
     let mut deny = Command::new(workspace.tools().join("bin/cargo-deny"));
-    deny.current_dir(workspace.root()).args(["--locked", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"]);
+    deny.current_dir(workspace.root()).args([
+        "--locked",
+        "check",
+        "--hide-inclusion-graph",
+        "bans",
+        "licenses",
+        "sources",
+    ]);
     let mut tally = Tally::default();
     for (label, mut command) in [
         ("cargo fmt --all --check", fmt),
