@@ -12,6 +12,7 @@ use super::{
     ConfigError,
     value::{self, Classless, LogFormat},
 };
+use crate::world::pattern::LinkPattern;
 
 /// What a settings file may hold; the keys are the flags' names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -20,7 +21,7 @@ pub struct FileSettings {
     pub node_name: Option<String>,
     pub kubeconfig: Option<PathBuf>,
     #[serde(deserialize_with = "interfaces")]
-    pub interface: Vec<String>,
+    pub interface: Vec<LinkPattern>,
     pub bpffs: Option<PathBuf>,
     pub run_dir: Option<PathBuf>,
     #[serde(deserialize_with = "listen")]
@@ -87,7 +88,7 @@ fn scalar<'de, D: Deserializer<'de>, T>(
     check(&text).map(Some).map_err(D::Error::custom)
 }
 
-fn interfaces<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+fn interfaces<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<LinkPattern>, D::Error> {
     let list = match OneOrMany::deserialize(deserializer)? {
         OneOrMany::One(one) => vec![one],
         OneOrMany::Many(many) => many,

@@ -6,6 +6,7 @@ use super::{
     ConfigError, DEFAULT_BPFFS, DEFAULT_RUN_DIR, FileSettings, Paths,
     value::{self, Classless, LogFormat},
 };
+use crate::world::pattern::LinkPattern;
 
 /// Flags of `announcer agent`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -20,7 +21,7 @@ pub struct Flags {
 
     /// Links to serve: a regular expression of whole names, repeatable [default: the link of the default route]
     #[arg(long, env = "ANNOUNCER_INTERFACE", value_name = "REGEX", value_delimiter = ',', value_parser = value::interface)]
-    pub interface: Vec<String>,
+    pub interface: Vec<LinkPattern>,
 
     #[command(flatten)]
     pub paths: PathFlags,

@@ -13,6 +13,8 @@ pub use file::FileSettings;
 pub use flags::{Flags, PathFlags};
 pub use value::{Classless, LogFormat};
 
+use crate::world::pattern::LinkPattern;
+
 /// Directory of the pins, unless told otherwise.
 pub const DEFAULT_BPFFS: &str = "/sys/fs/bpf/announcer";
 /// Directory of the lock and the control socket, unless told otherwise.
@@ -50,7 +52,7 @@ pub struct Settings {
     /// None: `KUBECONFIG` was not given either, so the Pod's own ServiceAccount is used.
     pub kubeconfig: Option<PathBuf>,
     /// Regular expressions, each matching whole link names; empty: the link of the default route.
-    pub interfaces: Vec<String>,
+    pub interfaces: Vec<LinkPattern>,
     pub paths: Paths,
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
     pub listen: SocketAddr,

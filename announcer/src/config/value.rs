@@ -4,6 +4,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde::Deserialize;
 
+use crate::world::pattern::LinkPattern;
+
 /// Whether Services without `spec.loadBalancerClass` are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -37,15 +39,13 @@ pub(super) fn hold_time(text: &str) -> Result<Duration, String> {
     HOLD_TIMES.contains(&time).then_some(time).ok_or_else(|| format!("{text:?} is out of range: {advice}"))
 }
 
-/// An expression is anchored: `eth` matches link eth, not eth0.
-pub(super) fn interface(text: &str) -> Result<String, String> {
-    let advice = "give a link's name (eth0) or a regular expression of whole names (en.*)";
+pub(super) fn interface(text: &str) -> Result<LinkPattern, String> {
     if text.is_empty() {
-        return Err(format!("an empty interface matches no link: {advice}"));
+        return Err(
+            "an empty interface matches no link: give a link's name or a regular expression of names".to_owned()
+        );
     }
-    regex::Regex::new(&format!("^(?:{text})$"))
-        .map(|_| text.to_owned())
-        .map_err(|error| format!("{text:?} is not a regular expression: {advice}\n{error}"))
+    LinkPattern::parse(text).map_err(|error| error.to_string())
 }
 
 pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {

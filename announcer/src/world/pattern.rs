@@ -20,6 +20,14 @@ pub struct PatternError {
 /// A compiled expression's size limit in bytes; names of links have 15 letters, so this is plenty.
 const SIZE_LIMIT: usize = 64 << 10;
 
+impl PartialEq for LinkPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for LinkPattern {}
+
 impl LinkPattern {
     /// Compiles `text`.
     ///
