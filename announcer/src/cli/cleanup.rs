@@ -12,6 +12,9 @@ pub(super) struct Cleanup {
     /// How the answer is printed
     #[arg(long, short, value_enum, default_value_t)]
     output: Output,
+    /// Wait to be stopped when done: for a DaemonSet, whose containers must not end
+    #[arg(long)]
+    wait: bool,
 }
 
 /// What was found and removed.
@@ -34,6 +37,10 @@ impl Cleanup {
             } else {
                 removed.removed.iter().map(|path| format!("removed {path}\n")).collect()
             }
-        })
+        })?;
+        while self.wait {
+            std::thread::park();
+        }
+        Ok(())
     }
 }
