@@ -2,6 +2,8 @@
 //!
 //! Must not know: what is decided from them; only how they look in the API and as [`crate::world::model`].
 
+#![allow(unreachable_pub, reason = "KubeSchema derives public structs inside of functions")]
+
 pub mod names;
 pub mod policy;
 pub mod pool;

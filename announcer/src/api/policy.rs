@@ -44,7 +44,7 @@ pub struct L2AnnouncementPolicySpec {
     /// Regular expressions of link names, each for the whole name; absent or empty: every link that the agent serves.
     #[serde(default)]
     #[schemars(length(max = 32), inner(length(min = 1, max = 128)))]
-    #[x_kube(validation = Rule::new("self.all(expression, 'eth0'.matches('^(' + expression + ')$') in [true, false])")
+    #[x_kube(validation = Rule::new("self.all(expression, 'eth0'.matches(expression) in [true, false])")
         .message("interfaces: an expression is no regular expression (RE2 syntax); for one link write its name, such as eth0"))]
     pub interfaces: Vec<String>,
     /// Announce addresses in `spec.externalIPs` of the Services.

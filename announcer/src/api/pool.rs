@@ -86,19 +86,29 @@ pub enum YesNo {
     No,
 }
 
-// Whether start is at most stop, by what the CEL library offers: the addresses are equal, or at the first bit where they
-// differ start lies in the lower half of the network that both share.
-const START_BEFORE_STOP: &str = concat!(
+// CEL cannot compare addresses, so the rules compare numbers. What the parts cost decides how they are written: the API
+// server refuses rules that join or compare strings whose lengths it cannot bound.
+const START_BEFORE_STOP_V4: &str = concat!(
     "!has(self.start) || !has(self.stop) || !isIP(self.start) || !isIP(self.stop)",
-    " || ip(self.start).family() != ip(self.stop).family() || ip(self.start) == ip(self.stop)",
-    " || (ip(self.start).family() == 4 ? [0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31]",
-    " : [0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,32,33,34,35,36,37,38,39,40,41,42,",
-    "43,44,45,46,47,48,49,50,51,52,53,54,55,56,57,58,59,60,61,62,63,64,65,66,67,68,69,70,71,72,73,74,75,76,77,78,79,80,81,82,83,",
-    "84,85,86,87,88,89,90,91,92,93,94,95,96,97,98,99,100,101,102,103,104,105,106,107,108,109,110,111,112,113,114,115,116,117,118,",
-    "119,120,121,122,123,124,125,126,127]).exists(p,",
-    " cidr(self.start + '/' + string(p)).containsIP(self.stop)",
-    " && cidr(string(cidr(self.start + '/' + string(p)).masked().ip()) + '/' + string(p + 1)).containsIP(self.start)",
-    " && !cidr(string(cidr(self.start + '/' + string(p)).masked().ip()) + '/' + string(p + 1)).containsIP(self.stop))"
+    " || ip(self.start).family() != 4 || ip(self.stop).family() != 4 || ",
+    "[self.start, self.stop].map(a, int(a.split('.')[0]) * 16777216 + int(a.split('.')[1]) * 65536",
+    " + int(a.split('.')[2]) * 256 + int(a.split('.')[3])).isSorted()"
+);
+// Each half of an address around its "::" as numbers, then both halves spread over eight groups (h), then each group (i)
+// is in order unless an earlier one (j) already decides.
+const START_BEFORE_STOP_V6: &str = concat!(
+    "!has(self.start) || !has(self.stop) || !isIP(self.start) || !isIP(self.stop)",
+    " || ip(self.start).family() != 6 || ip(self.stop).family() != 6",
+    " || self.start.contains('.') || self.stop.contains('.') || ",
+    "[[self.start, self.stop].map(a, a.lowerAscii().split('::').map(half, half.split(':').map(g,",
+    " '0123456789abcdef'.indexOf(('0000' + g).charAt(size(g))) * 4096",
+    " + '0123456789abcdef'.indexOf(('0000' + g).charAt(size(g) + 1)) * 256",
+    " + '0123456789abcdef'.indexOf(('0000' + g).charAt(size(g) + 2)) * 16",
+    " + '0123456789abcdef'.indexOf(('0000' + g).charAt(size(g) + 3)))))",
+    ".map(h, [0, 1, 2, 3, 4, 5, 6, 7].map(i, i < size(h[0]) ? h[0][i]",
+    " : size(h) == 2 && i >= 8 - size(h[1]) ? h[1][i + size(h[1]) - 8] : 0))]",
+    ".all(x, [0, 1, 2, 3, 4, 5, 6, 7].all(i, x[0][i] <= x[1][i]",
+    " || [0, 1, 2, 3, 4, 5, 6, 7].exists(j, j < i && x[0][j] != x[1][j])))"
 );
 
 /// A range of addresses: either `cidr`, or `start` with an optional `stop`.
@@ -107,23 +117,23 @@ const START_BEFORE_STOP: &str = concat!(
 #[x_kube(validation = Rule::new("has(self.cidr) != has(self.start)")
     .message("a block needs either cidr or start (with an optional stop): remove one of them or add the missing one"))]
 #[x_kube(validation = Rule::new("!has(self.stop) || has(self.start)")
-    .message("stop: needs a start; add it, or use cidr"))]
+    .message("stop: needs a start; add it, or use cidr").field_path(".stop"))]
 #[x_kube(validation = Rule::new("!has(self.cidr) || isCIDR(self.cidr)")
-    .message("cidr: not a network; write an address and a prefix length, such as 10.0.10.0/24 or fd00::/112"))]
+    .message("cidr: not a network; write an address and a prefix length, such as 10.0.10.0/24 or fd00::/112").field_path(".cidr"))]
 #[x_kube(validation = Rule::new("!has(self.start) || isIP(self.start)")
-    .message("start: not an IP address; write one such as 10.0.10.20 or fd00::20"))]
+    .message("start: not an IP address; write one such as 10.0.10.20 or fd00::20").field_path(".start"))]
 #[x_kube(validation = Rule::new("!has(self.stop) || isIP(self.stop)")
-    .message("stop: not an IP address; write one such as 10.0.10.30 or fd00::30"))]
+    .message("stop: not an IP address; write one such as 10.0.10.30 or fd00::30").field_path(".stop"))]
 #[x_kube(validation = Rule::new("!has(self.start) || !has(self.stop) || !isIP(self.start) || !isIP(self.stop) || ip(self.start).family() == ip(self.stop).family()")
     .message("start and stop: one is IPv4 and the other IPv6; give both in one family"))]
-#[x_kube(validation = Rule::new(START_BEFORE_STOP)
-    .message("start: comes after stop; swap them"))]
+#[x_kube(validation = Rule::new(START_BEFORE_STOP_V4).message("start: comes after stop; swap them").field_path(".start"))]
+#[x_kube(validation = Rule::new(START_BEFORE_STOP_V6).message("start: comes after stop; swap them").field_path(".start"))]
 #[x_kube(validation = Rule::new("!has(self.cidr) || !isCIDR(self.cidr) || cidr(self.cidr).ip().isGlobalUnicast() || cidr(self.cidr).ip().isLinkLocalUnicast()")
-    .message("cidr: unspecified, loopback and multicast addresses cannot be given to Services; use unicast addresses of your LAN"))]
+    .message("cidr: unspecified, loopback and multicast addresses cannot be given to Services; use unicast addresses of your LAN").field_path(".cidr"))]
 #[x_kube(validation = Rule::new("!has(self.start) || !isIP(self.start) || ip(self.start).isGlobalUnicast() || ip(self.start).isLinkLocalUnicast()")
-    .message("start: unspecified, loopback and multicast addresses cannot be given to Services; use unicast addresses of your LAN"))]
+    .message("start: unspecified, loopback and multicast addresses cannot be given to Services; use unicast addresses of your LAN").field_path(".start"))]
 #[x_kube(validation = Rule::new("!has(self.stop) || !isIP(self.stop) || ip(self.stop).isGlobalUnicast() || ip(self.stop).isLinkLocalUnicast()")
-    .message("stop: unspecified, loopback and multicast addresses cannot be given to Services; use unicast addresses of your LAN"))]
+    .message("stop: unspecified, loopback and multicast addresses cannot be given to Services; use unicast addresses of your LAN").field_path(".stop"))]
 pub struct AddressBlock {
     /// A network in CIDR notation; bits beyond the prefix are ignored.
     #[serde(default, skip_serializing_if = "Option::is_none")]

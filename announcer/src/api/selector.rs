@@ -14,9 +14,9 @@ use crate::world::model;
 pub struct LabelSelector {
     /// Labels that must have exactly these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
-    #[x_kube(validation = Rule::new("self.all(key, self[key].matches('^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$'))")
-        .message("matchLabels: a value is no label value; use at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"))]
+    #[schemars(extend("maxProperties" = 64, "additionalProperties" = {
+        "type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
+    }))]
     pub match_labels: BTreeMap<String, String>,
     /// Rules for labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
