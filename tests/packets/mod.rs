@@ -1,11 +1,16 @@
 //! Single packets through the real programs by `BPF_PROG_TEST_RUN`: verdict, bytes and counters of each.
 
 pub mod frames;
+pub mod fuzz;
 pub mod rig;
 pub mod row;
+pub mod rows;
 pub mod scene;
 
-use anyhow::Result;
+use std::collections::BTreeSet;
+
+use announcer_ebpf::abi::Outcome;
+use anyhow::{Result, ensure};
 
 use crate::runner::{Case, Scope, Suite, skip};
 
@@ -15,18 +20,18 @@ const GROUP: &str = "packets";
 /// Every case of suite `packets`.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    rows()
-        .into_iter()
-        .map(|row| {
-            let name = row.name;
-            case(name, move |_| row.play())
-        })
-        .collect()
-}
-
-/// Every row of every table.
-fn rows() -> Vec<row::Row> {
-    Vec::new()
+    let rows = rows::all().into_iter().map(|row| {
+        let name = row.name;
+        case(name, move |_| row.play())
+    });
+    let checks = rows::CHECKS.iter().map(|(name, check)| case(name, |_| check()));
+    let mut all: Vec<_> = rows.chain(checks).collect();
+    all.push(case("random and mutated frames get no strange verdict", |_| fuzz::random_frames()));
+    all.push(
+        Case::new(Suite::Packets, "every outcome of both programs has a row", |_| every_outcome_has_a_row())
+            .group(GROUP),
+    );
+    all
 }
 
 /// A case that is skipped where the programs cannot be loaded.
@@ -36,4 +41,18 @@ fn case(name: &'static str, body: impl Fn(&mut Scope) -> Result<()> + 'static) -
         None => body(scope),
     })
     .group(GROUP)
+}
+
+/// Outcomes that no packet of a test can bring about, each with the reason.
+const UNREACHABLE: &[(Outcome, &str)] = &[];
+
+fn every_outcome_has_a_row() -> Result<()> {
+    let shown: BTreeSet<_> = rows::all().iter().flat_map(row::Row::outcomes).collect::<Vec<_>>().into_iter().collect();
+    let missing: Vec<_> = Outcome::ALL
+        .iter()
+        .filter(|outcome| !shown.contains(outcome) && UNREACHABLE.iter().all(|(known, _)| known != *outcome))
+        .map(|outcome| outcome.name())
+        .collect();
+    ensure!(missing.is_empty(), "no row shows {missing:?}");
+    Ok(())
 }

@@ -15,7 +15,7 @@ type Act = Box<dyn Fn(&mut Rig) -> Result<()>>;
 pub struct Row {
     /// A sentence.
     pub name: &'static str,
-    arrange: fn(&mut Rig) -> Result<()>,
+    arrange: Act,
     steps: Vec<Step>,
 }
 
@@ -103,8 +103,8 @@ pub fn replied(frame: impl Frame) -> Expect {
 }
 
 impl Row {
-    pub fn new(name: &'static str, arrange: fn(&mut Rig) -> Result<()>) -> Self {
-        Self { name, arrange, steps: Vec::new() }
+    pub fn new(name: &'static str, arrange: impl Fn(&mut Rig) -> Result<()> + 'static) -> Self {
+        Self { name, arrange: Box::new(arrange), steps: Vec::new() }
     }
 
     /// A frame from the LAN.

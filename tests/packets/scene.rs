@@ -164,6 +164,14 @@ impl Rig {
         Ok(())
     }
 
+    /// Peer `index` has its MAC on the link after [`LINK`] instead.
+    pub fn move_peer(&mut self, index: u16) -> Result<()> {
+        let mac = NODE_MACS[usize::from(index)];
+        let mut peers: HashMap<_, PeerKey, PeerEntry> = self.map(map::PEERS)?;
+        peers.remove(&PeerKey { mac, link: u16::try_from(LINK)? })?;
+        Ok(peers.insert(PeerKey { mac, link: u16::try_from(LINK)? + 1 }, PeerEntry { node: index, _pad: 0 }, 0)?)
+    }
+
     pub fn runtime(&mut self, runtime: Runtime) -> Result<()> {
         Ok(self.map::<Array<_, Runtime>>(map::RUNTIME)?.set(0, runtime, 0)?)
     }
@@ -193,7 +201,10 @@ impl Rig {
 
     /// Writes a VIP; `lead`: this node leads it on [`LINK`].
     pub fn vip(&mut self, vip: Ipv4Addr, index: u32, lead: bool, flags: u32) -> Result<()> {
-        let entry = VipEntry { index, lead: u32::from(lead) << LINK, flags, term: 1 };
+        self.vip_entry(vip, VipEntry { index, lead: u32::from(lead) << LINK, flags, term: 1 })
+    }
+
+    pub fn vip_entry(&mut self, vip: Ipv4Addr, entry: VipEntry) -> Result<()> {
         self.map::<HashMap<_, u32, VipEntry>>(map::VIPS)?.insert(addr(vip), entry, 0)?;
         self.filter_vip(vip)
     }
