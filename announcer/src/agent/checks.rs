@@ -56,7 +56,7 @@ fn capabilities(mask: u64) -> Result<(), CheckError> {
     let has = |number: u32| mask & (1 << number) != 0;
     let missing: Vec<&str> = NEEDED
         .iter()
-        .filter(|(number, name)| !has(*number) && !(matches!(*name, "BPF" | "PERFMON") && has(SYS_ADMIN)))
+        .filter(|(number, name)| !has(*number) && (!matches!(*name, "BPF" | "PERFMON") || !has(SYS_ADMIN)))
         .map(|(_, name)| *name)
         .collect();
     if missing.is_empty() { Ok(()) } else { Err(CheckError::Capabilities(missing.join(", "))) }

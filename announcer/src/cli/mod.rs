@@ -6,7 +6,7 @@ mod table;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::{
     config::{Flags, PathFlags, Settings},
@@ -56,7 +56,9 @@ pub enum Output {
 /// Runs the command of the command line; what went wrong is on standard error, with the remedy.
 #[must_use]
 pub fn run() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let matches = command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let outcome = match cli.command {
         Command::Agent(flags) => Settings::load(flags).map_err(Into::into).and_then(crate::agent::run),
         Command::Status(ask) => show::show(&ask, path::STATUS, table::status),
         Command::Vips(ask) => show::show(&ask, path::VIPS, |vips: &Vec<_>| table::vips(vips)),
@@ -66,21 +68,53 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("announcer: {error:#}");
+            eprintln!("announcer: {}", message(&error));
             ExitCode::FAILURE
         }
     }
 }
 
+/// The command line, to which an empty variable of the environment is as good as none.
+fn command() -> clap::Command {
+    let unset_if_empty = |arg: clap::Arg| match arg.get_env().map(std::env::var_os) {
+        Some(Some(value)) if value.is_empty() => arg.env(None::<&str>),
+        _ => arg,
+    };
+    Cli::command().mut_subcommands(|command| command.mut_args(unset_if_empty))
+}
+
+/// An error with its causes, each said once: most of our messages name their cause themselves.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |said, cause| {
+        let cause = cause.to_string();
+        match (said.is_empty(), said.contains(&cause)) {
+            (true, _) => cause,
+            (_, true) => said,
+            _ => format!("{said}: {cause}"),
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use anyhow::Context;
 
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_that_the_message_names_is_not_said_twice() {
+        let error = || std::io::Error::other("no such device");
+        assert_eq!(
+            message(&Err::<(), _>(error()).context("cannot attach").unwrap_err()),
+            "cannot attach: no such device"
+        );
+        let named = Err::<(), _>(error()).context("cannot attach (no such device): plug it in").unwrap_err();
+        assert_eq!(message(&named), "cannot attach (no such device): plug it in");
     }
 
     #[test]

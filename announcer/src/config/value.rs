@@ -10,7 +10,6 @@ use crate::world::pattern::LinkPattern;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Classless {
-    /// Served unless another allocator is found at work.
     #[default]
     Auto,
     Yes,
