@@ -1,6 +1,8 @@
 //! The lab (network namespaces with real parts), the API server, the cases that run on them, and what runs the cases.
 
 pub mod cases;
+pub mod cluster;
+pub mod kube;
 pub mod lab;
 pub mod packets;
 pub mod runner;

@@ -1,5 +1,6 @@
 //! What the lab shows, one sentence a case.
 
+mod control_plane;
 mod plain_lab;
 mod runner;
 
@@ -13,5 +14,6 @@ pub fn all() -> Vec<Case> {
     let mut all = Vec::new();
     all.extend(runner::cases());
     all.extend(plain_lab::cases());
+    all.extend(control_plane::cases());
     all
 }
