@@ -12,16 +12,16 @@ use crate::progress;
 /// Administrators' tools lie here and may not be in PATH.
 const ADMIN_DIRS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// A program that something runs, and the package that has it.
+/// A program that something runs, and the packages that have it and what it needs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tool {
     program: &'static str,
-    pub(crate) package: &'static str,
+    pub(crate) packages: &'static str,
 }
 
 impl Tool {
-    pub(crate) const fn new(program: &'static str, package: &'static str) -> Self {
-        Self { program, package }
+    pub(crate) const fn new(program: &'static str, packages: &'static str) -> Self {
+        Self { program, packages }
     }
 
     pub(crate) fn is_there(&self) -> bool {

@@ -36,8 +36,9 @@ impl Need {
 }
 
 /// ring, a dependency of the agent, compiles C.
-const BUILD_TOOLS: &[Tool] = &[Tool::new("cc", "gcc"), Tool::new("make", "make")];
-const LAB_TOOLS: &[Tool] = &[Tool::new("ip", "iproute2"), Tool::new("ethtool", "ethtool")];
+const BUILD_TOOLS: &[Tool] = &[Tool::new("cc", "gcc libc6-dev")];
+/// `ip` makes the lab's namespaces.
+const LAB_TOOLS: &[Tool] = &[Tool::new("ip", "iproute2")];
 
 /// Makes sure that all of `needs` can be done on this machine.
 ///
@@ -52,7 +53,7 @@ pub(crate) fn run(workspace: &Workspace, needs: &[Need]) -> Result<()> {
         .into_iter()
         .flatten()
         .filter(|tool| !tool.is_there())
-        .map(|tool| tool.package.to_string())
+        .flat_map(|tool| tool.packages.split(' ').map(String::from))
         .collect();
     if needs.contains(&Need::Build) {
         packages.extend(bpf_linker::missing_package(&apt)?);
