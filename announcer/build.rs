@@ -32,8 +32,9 @@ fn main() {
 }
 
 fn build(workspace: &Path) -> Vec<u8> {
+    let features: &[&str] = if env::var_os("CARGO_FEATURE_EBPF_LOG").is_some() { &["log"] } else { &[] };
     match toolchain::find(workspace) {
-        Ok(toolchain) => match toolchain.build(workspace, env::var_os("CARGO_FEATURE_EBPF_LOG").is_some()) {
+        Ok(toolchain) => match toolchain.build(workspace, features) {
             Ok(built) => fs::read(&built).unwrap_or_else(|error| panic!("{}: {error}", built.display())),
             Err(message) => {
                 eprintln!("{message}");

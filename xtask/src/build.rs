@@ -15,7 +15,8 @@ pub(crate) fn ebpf(workspace: &Workspace, log: bool) -> Result<()> {
     setup::run(workspace, &[Need::Build])?;
     let toolchain = toolchain::find(workspace.root()).map_err(|missing| anyhow!("{missing}"))?;
     eprintln!("eBPF programs: compiled with {}", toolchain.origin);
-    let object = toolchain.build(workspace.root(), log).map_err(|message| anyhow!(message))?;
+    let object =
+        toolchain.build(workspace.root(), if log { &["log"] } else { &[] }).map_err(|message| anyhow!(message))?;
     println!("{}", object.display());
     Ok(())
 }

@@ -105,15 +105,16 @@ fn target_dir(workspace: &Path) -> PathBuf {
 }
 
 impl Toolchain {
-    /// Builds the eBPF object and returns its path. `log` compiles debug lines into the packet path.
+    /// Builds the eBPF object with some features of its package and returns its path.
     ///
     /// The nested cargo has a target directory of its own, so it never waits for a lock that its caller holds.
     ///
     /// # Errors
     /// The compiler's messages.
-    pub(crate) fn build(&self, workspace: &Path, log: bool) -> Result<PathBuf, String> {
+    pub(crate) fn build(&self, workspace: &Path, features: &[&str]) -> Result<PathBuf, String> {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-        let dir = target_dir(workspace).join(if log { "bpf-log" } else { "bpf" });
+        // One directory for each set of features, so that they do not build each other anew in turn.
+        let dir = target_dir(workspace).join([&["bpf"], features].concat().join("-"));
         // The flags of the caller's build (a lint run's wrapper, its RUSTFLAGS, its job server) are not for this one.
         let flags = ["-Clink-arg=--btf".to_string(), format!("-Clinker={}", self.linker.display())].join("\x1f");
         let mut command = Command::new(cargo);
@@ -131,8 +132,8 @@ impl Toolchain {
         {
             command.env_remove(name);
         }
-        if log {
-            command.args(["--features", "log"]);
+        if !features.is_empty() {
+            command.args(["--features", &features.join(",")]);
         }
         let done = command.output().map_err(|error| format!("cargo does not start: {error}"))?;
         if !done.status.success() {
