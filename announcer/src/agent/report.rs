@@ -34,9 +34,7 @@ impl Agent {
         let world = &self.world;
         let mut problems: Vec<String> = self.problems.iter().map(str::to_owned).collect();
         problems.extend(world.sources.troubles.iter().map(|(kind, trouble)| format!("watch of {kind}: {trouble}")));
-        if !self.programmed {
-            problems.push(self.waiting());
-        }
+        problems.extend(self.waiting());
         Status {
             node: self.settings.node_name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

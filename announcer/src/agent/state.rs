@@ -125,7 +125,7 @@ impl Agent {
             self.heart.lost += 1;
         }
         if change.links {
-            self.attach();
+            self.attach(now);
         }
         self.pace.changed(change, now);
     }
@@ -140,11 +140,14 @@ impl Agent {
         if self.world.is_complete() && self.pace.take(now) {
             self.plan(now);
         }
-        if self.programmed && self.next_scan <= now {
-            self.scan(now);
+        if self.next_scan <= now {
+            self.next_scan = Moment(now.0 + SCAN_EVERY);
+            self.scan();
+            // A link that refused the programs may take them now.
+            self.attach(now);
         }
         self.health.stamp();
-        self.health.set_ready(self.world.is_complete(), self.programmed, self.waiting());
+        self.health.set_ready(self.waiting());
     }
 
     /// The agent ends: the data path has the whole hold time from now.
@@ -152,13 +155,19 @@ impl Agent {
         self.push_deadline(self.clock.now());
     }
 
-    pub(super) fn waiting(&self) -> String {
+    /// What this node still needs before its data path takes traffic; None: nothing.
+    pub(super) fn waiting(&self) -> Option<String> {
+        let listed = &self.world.sources.listed;
         let missing: Vec<&str> =
-            Kind::ALL.iter().filter(|kind| !self.world.sources.listed.contains(kind)).map(|kind| kind.name()).collect();
-        if missing.is_empty() {
-            "the maps are not programmed yet".to_owned()
+            Kind::ALL.iter().filter(|kind| !listed.contains(kind)).map(|kind| kind.name()).collect();
+        if !missing.is_empty() {
+            Some(format!("waiting for the first list of {}", missing.join(", ")))
+        } else if !self.programmed {
+            Some("the maps are not programmed".to_owned())
+        } else if !facts::of(&self.world, true).ready {
+            Some("no link is up with the programs on it".to_owned())
         } else {
-            format!("waiting for the first list of {}", missing.join(", "))
+            None
         }
     }
 
@@ -177,7 +186,7 @@ impl Agent {
         }
     }
 
-    fn attach(&mut self) {
+    fn attach(&mut self, now: Moment) {
         for link in self.world.links.values_mut().filter(|link| link.attached.is_none()) {
             let topic = format!("link {}", link.name);
             match self.forwarder.attach(link) {
@@ -185,6 +194,7 @@ impl Agent {
                     info!(link = link.name, ?mode, "programs attached");
                     link.attached = Some(mode);
                     self.problems.clear(&topic);
+                    self.pace.no_later_than(now);
                 }
                 Err(error) => self.problems.note(&topic, Some(error)),
             }
@@ -307,8 +317,7 @@ impl Agent {
         }
     }
 
-    fn scan(&mut self, now: Moment) {
-        self.next_scan = Moment(now.0 + SCAN_EVERY);
+    fn scan(&mut self) {
         match self.forwarder.scan_flows() {
             Ok(scan) => {
                 self.flows = scan;

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -17,21 +17,13 @@ pub struct Health {
     started: Instant,
     /// Milliseconds after `started` at which the loop last turned.
     stamp: AtomicU64,
-    complete: AtomicBool,
-    programmed: AtomicBool,
-    /// Why it is not ready, in words.
-    waiting: Mutex<String>,
+    /// Why the data path takes no traffic yet; None: it does.
+    waiting: Mutex<Option<String>>,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self {
-            started: Instant::now(),
-            stamp: AtomicU64::new(0),
-            complete: AtomicBool::new(false),
-            programmed: AtomicBool::new(false),
-            waiting: Mutex::default(),
-        }
+        Self { started: Instant::now(), stamp: AtomicU64::new(0), waiting: Mutex::new(Some("starting".to_owned())) }
     }
 }
 
@@ -42,10 +34,9 @@ impl Health {
         self.stamp.store(age, Ordering::Relaxed);
     }
 
-    /// What readiness depends on: every first list is in, and the maps hold the plan made of them.
-    pub fn set_ready(&self, complete: bool, programmed: bool, waiting: String) {
-        self.complete.store(complete, Ordering::Relaxed);
-        self.programmed.store(programmed, Ordering::Relaxed);
+    /// What is still waited for: readiness means that every first list is in, and that the maps and a link hold what
+    /// follows from it.
+    pub fn set_ready(&self, waiting: Option<String>) {
         *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
     }
 
@@ -65,11 +56,10 @@ impl Health {
     /// What the agent still waits for.
     pub fn ready(&self) -> Result<(), String> {
         self.alive()?;
-        if self.complete.load(Ordering::Relaxed) && self.programmed.load(Ordering::Relaxed) {
-            return Ok(());
+        match &*self.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => Ok(()),
+            Some(waiting) => Err(waiting.clone()),
         }
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        Err(if waiting.is_empty() { "starting".to_owned() } else { waiting.clone() })
     }
 }
 
@@ -81,9 +71,9 @@ mod tests {
     fn not_ready_says_what_it_waits_for_and_ready_says_nothing() {
         let health = Health::default();
         assert_eq!(health.ready(), Err("starting".to_owned()));
-        health.set_ready(false, false, "waiting for the first list of services".to_owned());
+        health.set_ready(Some("waiting for the first list of services".to_owned()));
         assert_eq!(health.ready(), Err("waiting for the first list of services".to_owned()));
-        health.set_ready(true, true, String::new());
+        health.set_ready(None);
         assert_eq!(health.ready(), Ok(()));
     }
 
