@@ -15,7 +15,7 @@ use crate::{
     api::names,
     apply::{
         allocator::Allocator,
-        announce::{Announcer, Spot},
+        announce::{Announcer, Port, Spot},
         leases::{self, Beat, HolderWrite, HolderWriter},
         maps::{FlowScan, Forwarder},
     },
@@ -29,7 +29,7 @@ use crate::{
     world::{
         Kind, Message,
         kube::ApiServer,
-        model::{Mac, Moment, World},
+        model::{Moment, World},
     },
 };
 
@@ -253,13 +253,13 @@ impl Agent {
         self.allocator.set(plan);
     }
 
-    fn spots(&self) -> BTreeMap<Spot, Mac> {
+    fn spots(&self) -> BTreeMap<Spot, Port> {
         let mut spots = BTreeMap::new();
         for (ip, decision) in &self.election.vips {
             let IpAddr::V4(vip) = *ip else { continue };
             for link in &decision.announce {
                 if let Some(known) = self.world.links.get(link) {
-                    spots.insert(Spot { vip, link: link.clone() }, known.mac);
+                    spots.insert(Spot { vip, link: link.clone() }, Port { index: known.index, mac: known.mac });
                 }
             }
         }
