@@ -1,19 +1,39 @@
 //! What the lab shows, one sentence a case.
 
+mod addresses;
+mod agents;
+mod bad_input;
+mod changes;
 mod control_plane;
+mod lost_node;
+mod not_ours;
 mod plain_lab;
 mod runner;
+mod served;
+mod traces;
+mod traffic;
 
 pub use plain_lab::hold_lab;
 
 use crate::runner::Case;
 
-/// The cases of suite `lab`.
+/// The cases of suite `lab`. The long ones come first, so that the others run beside them.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    let mut all = Vec::new();
-    all.extend(runner::cases());
-    all.extend(plain_lab::cases());
-    all.extend(control_plane::cases());
-    all
+    [
+        runner::cases(),
+        plain_lab::cases(),
+        lost_node::cases(),
+        addresses::cases(),
+        traffic::cases(),
+        changes::cases(),
+        not_ours::cases(),
+        agents::cases(),
+        control_plane::cases(),
+        bad_input::cases(),
+        traces::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

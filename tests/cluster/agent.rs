@@ -46,9 +46,14 @@ impl Agent {
         command.arg("agent");
         command.arg("--node-name").arg(&node.name);
         command.arg("--kubeconfig").arg(kubeconfig);
-        command.arg("--bpffs").arg(&bpffs);
         command.arg("--run-dir").arg(&run_dir);
-        command.args(["--listen", &LISTEN.to_string()]);
+        // These may be given otherwise; a flag twice would be an error.
+        if !extra.contains(&"--bpffs") {
+            command.arg("--bpffs").arg(&bpffs);
+        }
+        if !extra.contains(&"--listen") {
+            command.args(["--listen", &LISTEN.to_string()]);
+        }
         command.args(extra);
         let process = Process::start(lab.run, &format!("agent-{}", node.name), command)?;
         Ok(Self { process, namespace: node.namespace.clone(), kubeconfig: kubeconfig.to_owned(), bpffs, run_dir })

@@ -166,6 +166,8 @@ fn start_apiserver(lab: &Lab, binaries: &Binaries, directory: &Path, token: &str
             // No controller manager runs that would make default ServiceAccounts and endpoints.
             "--disable-admission-plugins=ServiceAccount",
             "--endpoint-reconciler-type=none",
+            // Its own Lease would be counted among the agents' requests.
+            "--feature-gates=APIServerIdentity=false",
             "--profiling=false",
             "--v=0",
         ]);
