@@ -126,6 +126,7 @@ impl Agent {
             nodes: backend.weights.iter().map(|(name, weight)| NodeWeight { name: name.to_string(), weight }).collect(),
             local: backend.local.keys().copied().map(SocketAddr::V4).collect(),
             tables: self.forwarder.tables(frontend),
+            flows: self.flows.by_frontend.get(frontend).copied().unwrap_or(0),
         }
     }
 

@@ -18,7 +18,11 @@ use crate::{
     },
     config::Settings,
     observe::{Observer, control, health::Health, http, metrics::Metrics},
-    world::{Message, kube, links},
+    world::{
+        Message,
+        kube::{self, ConnectError},
+        links,
+    },
 };
 
 /// Messages of the watches that may wait for the loop; a full channel slows the watches down, nothing is lost.
@@ -62,6 +66,10 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
         Ok(()) => info!(server = api.url, "the API server answers"),
         // What an earlier run programmed goes on, and the watches try again.
         Err(error) if adopted => warn!("{error}"),
+        Err(ConnectError::Unreachable { url, reason }) => anyhow::bail!(
+            "the API server {url} does not answer ({reason}), and this node has no data path yet that could go on: check \
+             the server, the way to it and its address in the kubeconfig, then start the agent again"
+        ),
         Err(error) => return Err(error.into()),
     }
     let _watches = kube::watch(&api, &settings.namespace, messages);

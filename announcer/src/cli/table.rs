@@ -111,7 +111,8 @@ pub(super) fn services(services: &[ServiceStatus]) -> String {
     if services.is_empty() {
         return "No Services: none is of type LoadBalancer and ours.\n".to_owned();
     }
-    let mut rows = table(&["SERVICE", "ADDRESS", "PORT", "PATH", "NODES (WEIGHT)", "ENDPOINTS HERE", "TABLES"]);
+    let mut rows =
+        table(&["SERVICE", "ADDRESS", "PORT", "PATH", "NODES (WEIGHT)", "ENDPOINTS HERE", "FLOWS HERE", "TABLES"]);
     let mut notes = String::new();
     for service in services {
         let name = format!("{}/{}", service.namespace, service.name);
@@ -121,7 +122,7 @@ pub(super) fn services(services: &[ServiceStatus]) -> String {
             PathKind::None => "none",
         };
         if service.ports.is_empty() {
-            rows.add_row([&name, &list(&service.addresses), "-", path, "-", "-", "-"]);
+            rows.add_row([&name, &list(&service.addresses), "-", path, "-", "-", "-", "-"]);
         }
         for port in &service.ports {
             rows.add_row(port_row(&name, path, port));
@@ -137,7 +138,7 @@ pub(super) fn services(services: &[ServiceStatus]) -> String {
     if notes.is_empty() { rows } else { format!("{rows}\n{notes}") }
 }
 
-fn port_row(name: &str, path: &str, port: &PortStatus) -> [String; 7] {
+fn port_row(name: &str, path: &str, port: &PortStatus) -> [String; 8] {
     [
         name.to_owned(),
         port.address.to_string(),
@@ -145,6 +146,7 @@ fn port_row(name: &str, path: &str, port: &PortStatus) -> [String; 7] {
         path.to_owned(),
         list(port.nodes.iter().map(|node| format!("{} ({})", node.name, node.weight))),
         list(&port.local),
+        port.flows.to_string(),
         port.tables.to_string(),
     ]
 }

@@ -126,6 +126,8 @@ pub struct PortStatus {
     pub local: Vec<SocketAddr>,
     /// Tables in its list, the newest included.
     pub tables: usize,
+    /// Flows that pods of this node have, counted every few seconds.
+    pub flows: u64,
 }
 
 /// A node's share of new flows: its ready endpoints.

@@ -83,6 +83,7 @@ fn services_shows_nodes_and_why_a_service_waits() {
             nodes: vec![NodeWeight { name: "n1".to_owned(), weight: 2 }],
             local: vec!["10.244.1.5:8080".parse().unwrap()],
             tables: 1,
+            flows: 12,
         }],
         conditions: vec![],
     };
@@ -100,9 +101,9 @@ fn services_shows_nodes_and_why_a_service_waits() {
         ..web.clone()
     };
     insta::assert_snapshot!(services(&[web, waits]), @r"
-    SERVICE        ADDRESS      PORT    PATH      NODES (WEIGHT)  ENDPOINTS HERE   TABLES
-    default/web    192.0.2.100  80/TCP  datapath  n1 (2)          10.244.1.5:8080  1
-    default/waits  -            -       none      -               -                -
+    SERVICE        ADDRESS      PORT    PATH      NODES (WEIGHT)  ENDPOINTS HERE   FLOWS HERE  TABLES
+    default/web    192.0.2.100  80/TCP  datapath  n1 (2)          10.244.1.5:8080  12          1
+    default/waits  -            -       none      -               -                -           -
 
     default/waits: no pool selects this Service (no_pool)
     ");
