@@ -74,11 +74,22 @@ pub fn dropped_uncounted(outcome: Outcome) -> Expect {
     Expect { counted: VipCounters::default(), ..dropped(outcome) }
 }
 
-/// Sent back out as `frame`, by stage one or a hand-on.
-pub fn forwarded(outcome: Outcome, frame: impl Frame) -> Expect {
+/// Sent to a backend node as `frame`.
+pub fn forwarded(frame: impl Frame) -> Expect {
     let frame = frame.frame();
-    let counted = VipCounters { forwarded_packets: 1, forwarded_bytes: frame.len() as u64, ..VipCounters::default() };
-    Expect { verdict: Verdict::Tx, frame: Some(frame), outcome, counted }
+    let counted = VipCounters { forwarded_packets: 1, forwarded_bytes: size(&frame), ..VipCounters::default() };
+    Expect { verdict: Verdict::Tx, frame: Some(frame), outcome: Outcome::Forwarded, counted }
+}
+
+/// Sent to another owner as `frame`. It was counted at the VIP when it was forwarded, and will be when delivered.
+pub fn handed(outcome: Outcome, frame: impl Frame) -> Expect {
+    let counted = VipCounters::default();
+    Expect { verdict: Verdict::Tx, frame: Some(frame.frame()), outcome, counted }
+}
+
+/// Bytes of a frame of IPv4 without what pads it to the least length of Ethernet.
+fn size(frame: &[u8]) -> u64 {
+    14 + u64::from(u16::from_be_bytes([frame[16], frame[17]]))
 }
 
 /// An answer to ARP or echo.
@@ -91,7 +102,7 @@ pub fn answered(outcome: Outcome, frame: impl Frame) -> Expect {
 /// Given to a pod as `frame`.
 pub fn delivered(outcome: Outcome, frame: impl Frame) -> Expect {
     let frame = frame.frame();
-    let counted = VipCounters { delivered_packets: 1, delivered_bytes: frame.len() as u64, ..VipCounters::default() };
+    let counted = VipCounters { delivered_packets: 1, delivered_bytes: size(&frame), ..VipCounters::default() };
     Expect { verdict: Verdict::Pass, frame: Some(frame), outcome, counted }
 }
 

@@ -1,6 +1,6 @@
 //! When the agent has been silent for longer than the hold time the node behaves as if announcer were absent.
 
-use announcer_ebpf::abi::Outcome::{ArpAnswered, DeliveredNew, Expired, Forwarded, NotOurs};
+use announcer_ebpf::abi::Outcome::{ArpAnswered, DeliveredNew, Expired, NotOurs};
 use announcer_ebpf::abi::Runtime;
 use anyhow::{Result, ensure};
 use etherparse::{ArpOperation, IcmpEchoHeader, Icmpv4Type};
@@ -76,7 +76,7 @@ pub fn rows() -> Vec<Row> {
             .ingress(request(), pass(Expired))
             .ingress(Packet::tcp(FROM, (OWN, NODE_ADDRS[0], 22)), pass(NotOurs)),
         Row::new("the leader forwards until it is told", leader)
-            .ingress(data.clone(), forwarded(Forwarded, data.forwarded(OWN, NODE_MACS[1]))),
+            .ingress(data.clone(), forwarded(data.forwarded(OWN, NODE_MACS[1]))),
     ]
 }
 

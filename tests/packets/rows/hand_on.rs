@@ -2,14 +2,14 @@
 
 use announcer_ebpf::abi::Outcome::{
     DeliveredAtEnd, DeliveredKnown, DeliveredNew, DropListChanged, DropMalformed, DropNoBackend, DropStranger, DropTtl,
-    DropUnknownService, Forwarded, HandedOn, HandedToTake, NotOurs,
+    DropUnknownService, HandedOn, HandedToTake, NotOurs,
 };
 use announcer_ebpf::abi::{Earlier, NODE_PRESENT, ServiceEntry, TableRef};
 use anyhow::Result;
 
 use super::super::frames::Packet;
 use super::super::rig::Rig;
-use super::super::row::{Row, delivered, dropped, dropped_uncounted, forwarded, pass};
+use super::super::row::{Row, delivered, dropped, dropped_uncounted, forwarded, handed as sent, pass};
 use super::super::scene::{
     CLIENT, CLIENT_PORT, NODE_MACS, OTHER_VIP, OTHER_VIP_INDEX, OWN, PORT, STRANGER, TCP, UDP, VIP, ago, one,
     service_key, with_list,
@@ -58,32 +58,32 @@ fn walking() -> Vec<Row> {
     vec![
         Row::new("a node hands an unknown flow on to the owner after itself", Rig::pods)
             .then("list 0 2", list([0, 2]))
-            .ingress(data(), forwarded(HandedOn, on_to(data(), 2, HANDED, 1)))
-            .ingress(udp(), forwarded(HandedOn, on_to(udp(), 2, HANDED, 1))),
+            .ingress(data(), sent(HandedOn, on_to(data(), 2, HANDED, 1)))
+            .ingress(udp(), sent(HandedOn, on_to(udp(), 2, HANDED, 1))),
         Row::new("the walk goes round the end of the list", Rig::pods)
             .then("list 2 0", list([2, 0]))
-            .ingress(data(), forwarded(HandedOn, on_to(data(), 2, HANDED, 1))),
+            .ingress(data(), sent(HandedOn, on_to(data(), 2, HANDED, 1))),
         Row::new("the leader is asked as well when it is an older owner", Rig::pods)
             .then("list 0 1", list([0, 1]))
-            .ingress(data(), forwarded(HandedOn, on_to(data(), 1, HANDED, 1))),
+            .ingress(data(), sent(HandedOn, on_to(data(), 1, HANDED, 1))),
         Row::new("a handed frame goes on with the next hop number", Rig::pods)
             .then("list 1 0 2", list([1, 0, 2]))
-            .ingress(handed(data(), 1, HANDED, 1), forwarded(HandedOn, on_to(data(), 2, HANDED, 2))),
+            .ingress(handed(data(), 1, HANDED, 1), sent(HandedOn, on_to(data(), 2, HANDED, 2))),
         Row::new("a handed frame never goes back to its sender", Rig::pods)
             .then("list 0 1 2", list([0, 1, 2]))
-            .ingress(handed(data(), 1, HANDED, 1), forwarded(HandedOn, on_to(data(), 2, HANDED, 2))),
+            .ingress(handed(data(), 1, HANDED, 1), sent(HandedOn, on_to(data(), 2, HANDED, 2))),
         Row::new("a node that is not in its own list begins at the newest owner", Rig::pods)
             .then("list 1 2", list([1, 2]))
-            .ingress(data(), forwarded(HandedOn, on_to(data(), 1, HANDED, 1)))
-            .ingress(handed(data(), 1, HANDED, 1), forwarded(HandedOn, on_to(data(), 2, HANDED, 2)))
-            .ingress(handed(data(), 2, HANDED, 2), forwarded(HandedOn, on_to(data(), 1, HANDED, 3))),
+            .ingress(data(), sent(HandedOn, on_to(data(), 1, HANDED, 1)))
+            .ingress(handed(data(), 1, HANDED, 1), sent(HandedOn, on_to(data(), 2, HANDED, 2)))
+            .ingress(handed(data(), 2, HANDED, 2), sent(HandedOn, on_to(data(), 1, HANDED, 3))),
         Row::new("owners whose data path is dead are left out", Rig::pods)
             .then("list 0 1 2", list([0, 1, 2]))
             .then("node 1 is dead", |rig| rig.node(1, NODE_PRESENT))
-            .ingress(data(), forwarded(HandedOn, on_to(data(), 2, HANDED, 1))),
+            .ingress(data(), sent(HandedOn, on_to(data(), 2, HANDED, 1))),
         Row::new("an owner that is twice in the list counts once", Rig::pods)
             .then("list 0 0 2 0 2", list([0, 0, 2, 0, 2]))
-            .ingress(data(), forwarded(HandedOn, on_to(data(), 2, HANDED, 1)))
+            .ingress(data(), sent(HandedOn, on_to(data(), 2, HANDED, 1)))
             .ingress(handed(data(), 1, HANDED, 2), delivered(DeliveredAtEnd, at_pod(data().hop(NODE_MACS[1], OWN), 0))),
         Row::new("for UDP a table superseded before the timeout is left out, for TCP not", Rig::pods)
             .then("superseded an hour ago", |rig| {
@@ -91,7 +91,7 @@ fn walking() -> Vec<Row> {
                 entry.earlier[0] = Earlier { table: one(2), superseded: ago(3_600_000)? };
                 rig.services(entry)
             })
-            .ingress(data(), forwarded(HandedOn, on_to(data(), 2, HANDED, 1)))
+            .ingress(data(), sent(HandedOn, on_to(data(), 2, HANDED, 1)))
             .ingress(udp(), delivered(DeliveredNew, at_pod(udp(), 0))),
         Row::new("TTL 1 is not handed on", Rig::pods)
             .then("list 0 2", list([0, 2]))
@@ -119,7 +119,7 @@ fn ending() -> Vec<Row> {
             .ingress(handed(data(), 1, HANDED, 7), at_end(data(), 1)),
         Row::new("at the end UDP goes back to the newest owner to be taken", Rig::pods)
             .then("list 1 0", list([1, 0]))
-            .ingress(handed(udp(), 2, HANDED, 2), forwarded(HandedToTake, on_to(udp(), 1, TAKE_IT, 3))),
+            .ingress(handed(udp(), 2, HANDED, 2), sent(HandedToTake, on_to(udp(), 1, TAKE_IT, 3))),
         Row::new("at the end UDP stays where this node is the newest owner", Rig::pods)
             .then("list 0 1", list([0, 1]))
             .ingress(handed(udp(), 1, HANDED, 2), delivered(DeliveredNew, at_pod(udp().hop(NODE_MACS[1], OWN), 0))),
@@ -170,13 +170,13 @@ fn leading() -> Vec<Row> {
     vec![
         Row::new("the leader hands an unknown flow on where it is itself the newest owner", Rig::pods)
             .then("list 0 1", list([0, 1]))
-            .ingress(client(), forwarded(HandedOn, on_to(client(), 1, HANDED, 1))),
+            .ingress(client(), sent(HandedOn, on_to(client(), 1, HANDED, 1))),
         Row::new("a leader that is an older owner does not look at its flows: it gets the frame back", Rig::pods)
             .then("list 0", list([0]))
             .ingress(Packet::syn(FROM, TO), delivered(DeliveredNew, at_pod(Packet::syn(FROM, TO), 0)))
             .ingress(client(), delivered(DeliveredKnown, at_pod(client(), 0)))
             .then("list 1 0", list([1, 0]))
-            .ingress(client(), forwarded(Forwarded, client().forwarded(OWN, NODE_MACS[1])))
+            .ingress(client(), forwarded(client().forwarded(OWN, NODE_MACS[1])))
             .ingress(
                 handed(client(), 1, HANDED, 1),
                 delivered(DeliveredKnown, at_pod(client().hop(NODE_MACS[1], OWN), 0)),
@@ -190,24 +190,28 @@ fn refusing() -> Vec<Row> {
     vec![
         Row::new("a handed frame from a MAC that is no peer's is dropped", Rig::pods)
             .then("list 0", list([0]))
-            .ingress(stranger(data()).handed(HANDED, 1), dropped_uncounted(DropStranger))
-            .ingress(stranger(udp()).handed(TAKE_IT, 1), dropped_uncounted(DropStranger)),
+            .ingress(stranger(data()).handed(HANDED, 1), dropped(DropStranger))
+            .ingress(stranger(udp()).handed(TAKE_IT, 1), dropped(DropStranger)),
+        Row::new("a frame of the local experimental EtherTypes that is not for a VIP passes", Rig::pods)
+            .then("list 0", list([0]))
+            .ingress(stranger(elsewhere(STRANGER)).handed(HANDED, 1), pass(NotOurs))
+            .ingress(handed(data(), 2, TAKE_IT, 1).bytes()[..33].to_vec(), pass(NotOurs)),
         Row::new("a peer's MAC of another link is a stranger's here", Rig::pods)
             .then("list 0", list([0]))
             .then("peer 2 is known on another link only", |rig| rig.move_peer(2))
-            .ingress(handed(data(), 2, HANDED, 1), dropped_uncounted(DropStranger)),
+            .ingress(handed(data(), 2, HANDED, 1), dropped(DropStranger)),
         Row::new("a handed frame for a Service that is not known here is dropped", |rig| {
             rig.pods()?;
             rig.vip(OTHER_VIP, OTHER_VIP_INDEX, true, 0)?;
             rig.service(service_key(VIP, PORT + 1, TCP), with_list(&[0], one(1))?)?;
             rig.service(service_key(VIP, PORT + 1, UDP), with_list(&[0], one(1))?)
         })
-        .ingress(handed(data(), 2, HANDED, 1), dropped(DropUnknownService))
+        .ingress(handed(data(), 2, HANDED, 1), dropped_uncounted(DropUnknownService))
         .ingress(elsewhere(STRANGER).handed(HANDED, 1), dropped_uncounted(DropUnknownService)),
         Row::new("a handed frame of the other family or cut short is dropped", Rig::pods)
             .then("list 0", list([0]))
-            .ingress(handed(data(), 2, HANDED, 9), dropped_uncounted(DropMalformed))
-            .ingress(handed(data(), 2, HANDED, 1).bytes()[..30].to_vec(), dropped_uncounted(DropMalformed)),
+            .ingress(handed(data(), 2, HANDED, 9), dropped_uncounted(DropUnknownService))
+            .ingress(handed(data(), 2, HANDED, 1).bytes()[..50].to_vec(), dropped_uncounted(DropMalformed)),
         Row::new("a handed frame in a frame for another MAC passes", Rig::pods)
             .then("list 0", list([0]))
             .ingress(handed(data(), 2, HANDED, 1).hop(NODE_MACS[2], NODE_MACS[1]), pass(NotOurs)),

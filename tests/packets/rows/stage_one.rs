@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use announcer_ebpf::abi::Outcome::{
-    DeliveredNew, DropNoBackend, DropNoService, DropNodeUnreachable, DropTtl, Forwarded, KernelPath,
+    DeliveredNew, DropNoBackend, DropNoService, DropNodeUnreachable, DropTtl, KernelPath,
 };
 use announcer_ebpf::abi::{
     NODE_ALIVE, NODE_PRESENT, SERVICE_AFFINITY, SERVICE_KERNEL_PATH, ServiceEntry, VIP_KERNEL_PATH,
@@ -44,31 +44,28 @@ fn forwarding() -> Vec<Row> {
     let jumbo = data.clone().payload(vec![0x5a; 1_460]);
     vec![
         Row::new("a SYN goes to the row's node with MACs and TTL changed and nothing else", on_node_one)
-            .ingress(syn.clone(), forwarded(Forwarded, to_one(syn.clone()))),
+            .ingress(syn.clone(), forwarded(to_one(syn.clone()))),
         Row::new("any later segment takes the same way without state", on_node_one)
-            .ingress(data.clone(), forwarded(Forwarded, to_one(data.clone())))
+            .ingress(data.clone(), forwarded(to_one(data.clone())))
             .ingress(
                 data.clone().flags(|tcp| tcp.fin = true),
-                forwarded(Forwarded, to_one(data.clone().flags(|tcp| tcp.fin = true))),
+                forwarded(to_one(data.clone().flags(|tcp| tcp.fin = true))),
             )
             .ingress(
                 data.clone().flags(|tcp| tcp.rst = true),
-                forwarded(Forwarded, to_one(data.clone().flags(|tcp| tcp.rst = true))),
+                forwarded(to_one(data.clone().flags(|tcp| tcp.rst = true))),
             ),
         Row::new("a full-sized segment is forwarded without loss of MTU", on_node_one)
-            .ingress(jumbo.clone(), forwarded(Forwarded, to_one(jumbo))),
+            .ingress(jumbo.clone(), forwarded(to_one(jumbo))),
         Row::new("UDP is forwarded, with a checksum and without", on_node_one)
-            .ingress(udp.clone(), forwarded(Forwarded, to_one(udp.clone())))
-            .ingress(
-                udp.clone().without_udp_checksum(),
-                forwarded(Forwarded, to_one(udp.clone().without_udp_checksum())),
-            ),
+            .ingress(udp.clone(), forwarded(to_one(udp.clone())))
+            .ingress(udp.clone().without_udp_checksum(), forwarded(to_one(udp.clone().without_udp_checksum()))),
         Row::new("a packet with IPv4 options is forwarded with them", on_node_one)
-            .ingress(options.clone(), forwarded(Forwarded, to_one(options))),
+            .ingress(options.clone(), forwarded(to_one(options))),
         Row::new("a padded frame is forwarded with its padding", on_node_one)
-            .ingress(padded(&syn), forwarded(Forwarded, padded(&to_one(syn.clone())))),
+            .ingress(padded(&syn), forwarded(padded(&to_one(syn.clone())))),
         Row::new("TTL 2 is the last that is forwarded", on_node_one)
-            .ingress(data.clone().ttl(2), forwarded(Forwarded, to_one(data.clone().ttl(2)))),
+            .ingress(data.clone().ttl(2), forwarded(to_one(data.clone().ttl(2)))),
         Row::new("the TTL's carry keeps the IPv4 checksum right at every TTL", on_node_one).every_ttl(&data),
         Row::new("traffic that the leader's own row gets is given to its pod", |rig| {
             rig.pods()?;
@@ -76,15 +73,15 @@ fn forwarding() -> Vec<Row> {
         })
         .ingress(syn.clone(), delivered(DeliveredNew, at_pod(syn.clone(), 0))),
         Row::new("a peer's own traffic starts stage one", on_node_two)
-            .ingress(peers_own(), forwarded(Forwarded, peers_own().forwarded(OWN, NODE_MACS[2]))),
+            .ingress(peers_own(), forwarded(peers_own().forwarded(OWN, NODE_MACS[2]))),
         Row::new("a dead newest owner is left out for the next of the list", |rig| {
             rig.pods()?;
             rig.services(with_list(&[1, 2], one(1))?)?;
             rig.node(1, NODE_PRESENT)
         })
-        .ingress(data.clone(), forwarded(Forwarded, data.clone().forwarded(OWN, NODE_MACS[2])))
+        .ingress(data.clone(), forwarded(data.clone().forwarded(OWN, NODE_MACS[2])))
         .then("the node is alive again", |rig| rig.node(1, NODE_PRESENT | NODE_ALIVE))
-        .ingress(data.clone(), forwarded(Forwarded, to_one(data))),
+        .ingress(data.clone(), forwarded(to_one(data))),
     ]
 }
 
@@ -108,7 +105,7 @@ impl Row {
     fn every_ttl(mut self, packet: &Packet) -> Self {
         for ttl in 2..=255 {
             let packet = packet.clone().ttl(ttl);
-            self = self.ingress(packet.clone(), forwarded(Forwarded, to_one(packet)));
+            self = self.ingress(packet.clone(), forwarded(to_one(packet)));
         }
         self
     }
@@ -168,7 +165,7 @@ fn kernel_path() -> Vec<Row> {
         .ingress(Packet::syn(FROM, (OWN, VIP, 81)), pass(KernelPath))
         .ingress(Packet::udp(FROM, (OWN, VIP, 81)), pass(KernelPath))
         .ingress(Packet::other((CLIENT_MAC, CLIENT), (OWN, VIP), 132).payload([0; 24]), pass(KernelPath))
-        .ingress(Packet::syn(FROM, TO), forwarded(Forwarded, to_one(Packet::syn(FROM, TO)))),
+        .ingress(Packet::syn(FROM, TO), forwarded(to_one(Packet::syn(FROM, TO)))),
     ]
 }
 

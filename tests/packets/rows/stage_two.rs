@@ -3,13 +3,15 @@
 use announcer_ebpf::abi::Outcome::{
     DeliveredAtEnd, DeliveredKnown, DeliveredNew, DropListChanged, DropNoBackend, DropReverseTaken, HandedToTake,
 };
-use announcer_ebpf::abi::{ENDPOINT_PRESENT, EndpointEntry, ReverseEntry, ServiceEntry, TableRef, addr};
+use announcer_ebpf::abi::{
+    ENDPOINT_PRESENT, EndpointEntry, FlowEntry, FlowKey, ReverseEntry, ServiceEntry, TableRef, addr,
+};
 use announcer_ebpf::hash;
 use anyhow::{Context, Result, ensure};
 
 use super::super::frames::{Mac, Packet};
 use super::super::rig::{Hook, Rig, Verdict};
-use super::super::row::{Row, delivered, dropped, forwarded};
+use super::super::row::{Row, delivered, dropped, handed};
 use super::super::scene::{
     CLIENT, CLIENT_PORT, NODE_MACS, OTHER_VIP, OTHER_VIP_INDEX, OWN, PORT, TCP, Table, UDP, VIP, VIP_INDEX, ago,
     flow_key, one, ready, reverse_key, served_by, service_key, with_list,
@@ -158,8 +160,8 @@ fn no_endpoint() -> Vec<Row> {
                 }
             },
         )
-        .ingress(syn.clone(), forwarded(HandedToTake, taken(&syn)))
-        .ingress(udp.clone(), forwarded(HandedToTake, taken(&udp))),
+        .ingress(syn.clone(), handed(HandedToTake, taken(&syn)))
+        .ingress(udp.clone(), handed(HandedToTake, taken(&udp))),
         Row::new("with no other owner it is dropped", move |rig| {
             rig.pods()?;
             rig.services(with_list(&[0], none)?)
@@ -181,6 +183,8 @@ fn collisions() -> Vec<Row> {
             seen: ago(0)?,
             ..ReverseEntry::default()
         };
+        let key = FlowKey { vip: addr(OTHER_VIP), ..flow_key(CLIENT_PORT, TCP) };
+        rig.set_flow(Table::Full, key, FlowEntry { endpoint: 1, generation: 1, seen: ago(0)?, state: 0 })?;
         rig.set_reverse(Table::Full, reverse_key(0, CLIENT_PORT, TCP), entry)
     }
     vec![
@@ -189,6 +193,19 @@ fn collisions() -> Vec<Row> {
             taken(rig)
         })
         .ingress(syn.clone(), dropped(DropReverseTaken)),
+        Row::new("another pod takes the flow where there is one", |rig| {
+            rig.pods()?;
+            let local = rig.table(0, &[1, 2])?;
+            rig.services(with_list(&[0], local)?)?;
+            taken(rig)
+        })
+        .ingress(syn.clone(), delivered(DeliveredNew, at_pod(syn.clone(), 1))),
+        Row::new("what another VIP's flow left behind when it ended stands in nobody's way", |rig| {
+            here(rig)?;
+            taken(rig)?;
+            rig.endpoint(1, ready(0, 2))
+        })
+        .ingress(syn.clone(), delivered(DeliveredNew, at_pod(syn.clone(), 0))),
         Row::new("the other VIP's flow is left as it was", |rig| {
             here(rig)?;
             taken(rig)

@@ -73,23 +73,25 @@ pub fn rows() -> Vec<Row> {
             dropped(DropFragment),
         ),
         Row::new("a header that contradicts itself is dropped", busy)
-            // An IHL below five words; a total length shorter than the headers; longer than the frame; UDP likewise.
+            // An IHL below five words, another version, a total length shorter than the headers.
             .ingress(edited(Packet::tcp(FROM, TO), |frame| frame[14] = 0x44), dropped(DropMalformed))
+            .ingress(edited(Packet::tcp(FROM, TO), |frame| frame[14] = 0x65), dropped(DropMalformed))
             .ingress(edited(Packet::tcp(FROM, TO), |frame| frame[17] = 30), dropped(DropMalformed))
-            .ingress(edited(Packet::tcp(FROM, TO), |frame| frame[16] = 0x7f), dropped(DropMalformed)),
+            .ingress(edited(Packet::udp(FROM, TO), |frame| frame[17] = 27), dropped(DropMalformed)),
+        Row::new("an echo request with IPv4 options is dropped: its answer would need their own", busy)
+            .ingress(ping(1, 1).options(&[7, 7, 4, 0, 0, 0, 0, 0]), dropped(DropIcmp)),
     ];
-    let mut truncated = Row::new("a packet to a VIP cut short anywhere is dropped", busy);
-    let whole = Packet::tcp(FROM, TO).payload(*b"abcdef").bytes();
-    for length in 14..whole.len() {
-        // Without the whole destination address nobody can tell that it is a VIP's.
-        let expect = if length < 34 { pass(NotOurs) } else { dropped(DropMalformed) };
-        truncated = truncated.ingress(whole[..length].to_vec(), expect);
-    }
-    rows.push(truncated);
-    let mut truncated = Row::new("a datagram or echo request to a VIP cut short is dropped", busy);
-    for whole in [Packet::udp(FROM, TO).payload(*b"abcd").bytes(), ping(1, 1).payload(*b"abcd").bytes()] {
-        for length in 34..whole.len() {
-            truncated = truncated.ingress(whole[..length].to_vec(), dropped(DropMalformed));
+    let mut truncated = Row::new("a packet to a VIP is dropped when its headers are cut short anywhere", busy);
+    let tcp = Packet::tcp(FROM, TO).options(&[0x94, 4, 0, 0]).payload(*b"abcdef").bytes();
+    for (whole, headers, why) in [
+        (tcp, 14 + 24 + 20, DropMalformed),
+        (Packet::udp(FROM, TO).payload(*b"abcd").bytes(), 14 + 20 + 8, DropMalformed),
+        (ping(1, 1).payload(*b"abcd").bytes(), 14 + 20 + 8, DropIcmp),
+    ] {
+        for length in 14..headers {
+            // Without the whole destination address nobody can tell that it is a VIP's.
+            let expect = if length < 34 { pass(NotOurs) } else { dropped(why) };
+            truncated = truncated.ingress(whole[..length].to_vec(), expect);
         }
     }
     rows.push(truncated);
