@@ -1,5 +1,6 @@
 //! The lab (network namespaces with real parts), the API server, the cases that run on them, and what runs the cases.
 
+pub mod bench;
 pub mod cases;
 pub mod cluster;
 pub mod kube;

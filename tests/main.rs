@@ -4,7 +4,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use announcer_tests::{
-    cases,
+    bench, cases,
     lab::{self, RunId},
     registry, runner,
 };
@@ -21,6 +21,11 @@ struct Arguments {
 enum Command {
     /// Run the cases; the last line is `N passed, N failed, N skipped`.
     Run(runner::Options),
+    /// Measure and print the figures.
+    Bench {
+        #[command(subcommand)]
+        what: bench::Command,
+    },
     /// Run named cases in this process (the runner starts these).
     #[command(hide = true)]
     Case {
@@ -61,6 +66,7 @@ fn main() -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
+        Command::Bench { what } => bench::run(&what)?,
         Command::Case { run, logs, keep, names } => runner::run_child(registry(), run, keep, &logs, &names)?,
         Command::HoldLab { run } => cases::hold_lab(run)?,
         Command::Guard { run } => lab::guard(run),

@@ -8,6 +8,8 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod abi;
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod checksum;
 pub mod handover;
 pub mod hash;

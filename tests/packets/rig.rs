@@ -59,6 +59,9 @@ impl std::fmt::Debug for Rig {
     }
 }
 
+/// The global that holds the link slot.
+pub const LINK_GLOBAL: &str = "LINK";
+
 /// Entries of the flow tables, unless a row needs the real sizes.
 const FLOWS: u32 = 8_192;
 
@@ -85,12 +88,17 @@ impl Rig {
     /// Loads both programs with flow tables of `flows` entries.
     pub fn load_sized(link: u32, flows: u32) -> Result<Self> {
         let mut loader = EbpfLoader::new();
-        loader.override_global("LINK", &link, true);
         for name in [map::FLOWS, map::HALF_OPEN, map::REVERSE, map::REVERSE_HALF] {
             loader.map_max_entries(name, flows);
         }
         loader.map_max_entries(map::VIP_COUNTERS, 64);
-        let mut bpf = loader.load(announcer::datapath::OBJECT).context("parse the eBPF object and make its maps")?;
+        loader.override_global(LINK_GLOBAL, &link, true);
+        Self::load_with(loader, announcer::datapath::OBJECT)
+    }
+
+    /// Loads both programs of `object` as `loader` says, which sets [`LINK_GLOBAL`].
+    pub fn load_with(mut loader: EbpfLoader<'_>, object: &[u8]) -> Result<Self> {
+        let mut bpf = loader.load(object).context("parse the eBPF object and make its maps")?;
         let xdp: &mut Xdp = named(&mut bpf, program::XDP)?.try_into()?;
         xdp.load().context("load the XDP program")?;
         let egress: &mut SchedClassifier = named(&mut bpf, program::EGRESS)?.try_into()?;

@@ -39,14 +39,15 @@ pub(crate) fn demo(workspace: &Workspace, keep: bool, clean: bool) -> Result<()>
 ///
 /// # Errors
 /// Not root, a build fails, or the measurement does.
-pub(crate) fn bench(workspace: &Workspace, what: Bench) -> Result<()> {
+pub(crate) fn bench(workspace: &Workspace, what: Bench, arguments: &[String]) -> Result<()> {
     setup::require_root("cargo xtask bench")?;
     setup::run(workspace, &[Need::Build])?;
     build::for_tests(workspace, Profile::Release)?;
     let mut command = announcer_tests(workspace, Profile::Release)?;
-    command.arg("bench").arg(match what {
+    let what = match what {
         Bench::Datapath => "datapath",
-    });
+    };
+    command.args(["bench", what]).args(arguments);
     run(&mut command)
 }
 

@@ -66,6 +66,9 @@ enum Command {
         /// What to measure
         #[arg(value_enum, default_value_t = lab::Bench::Datapath)]
         what: lab::Bench,
+        /// For the benchmark itself, after `--`: see `-- --help`
+        #[arg(last = true)]
+        arguments: Vec<String>,
     },
     /// Check formatting, clippy's lints, licences and duplicate dependencies
     Lint,
@@ -82,7 +85,7 @@ fn main() -> Result<()> {
         Command::KubeApiserver => kube::print_paths(&workspace),
         Command::Demo { keep, clean } => lab::demo(&workspace, keep, clean),
         Command::Test { parts, filter } => test::run(&workspace, &parts, filter.as_deref()),
-        Command::Bench { what } => lab::bench(&workspace, what),
+        Command::Bench { what, arguments } => lab::bench(&workspace, what, &arguments),
         Command::Lint => lint::run(&workspace),
         Command::Crds => crds::write(&workspace),
     }
