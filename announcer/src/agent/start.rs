@@ -50,7 +50,10 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     let socket = settings.paths.control_socket();
     tokio::spawn(control::serve(&socket, observer.clone())?);
 
-    let api = kube::connect(settings.kubeconfig.clone()).await?;
+    let metrics = Arc::clone(&observer.metrics);
+    let count: kube::Count =
+        Arc::new(move |method, code| metrics.api_request(method.as_str(), code.map(|code| code.as_u16())));
+    let api = kube::connect(settings.kubeconfig.clone(), count).await?;
     let forwarder = Forwarder::open(maps::Settings {
         bpffs: settings.paths.bpffs.clone(),
         run_dir: settings.paths.run_dir.clone(),

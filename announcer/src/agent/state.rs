@@ -114,7 +114,6 @@ impl Agent {
     pub(super) fn take(&mut self, message: Message) {
         let now = self.clock.now();
         if let Message::Trouble(kind, Some(text)) = &message {
-            self.metrics.api_error(&format!("watch {kind}"));
             debug!(%kind, text, "a watch is in trouble");
         }
         let change = self.world.take(message, now);

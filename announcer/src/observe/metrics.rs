@@ -44,10 +44,13 @@ pub struct VipReading {
     pub dropped: u64,
 }
 
-/// Label of API errors: what was being done (`heartbeat`, `lease`, `status`, `watch_services`, …).
+/// Labels of a request to the API server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Operation {
-    pub operation: String,
+pub struct Request {
+    /// HTTP method, in capitals.
+    pub method: String,
+    /// HTTP status code of the answer, or `none`.
+    pub code: String,
 }
 
 /// The registry and what is counted as it happens.
@@ -59,7 +62,7 @@ pub struct Metrics {
     pub plan_seconds: Histogram,
     /// Seconds that writing the maps took.
     pub apply_seconds: Histogram,
-    pub api_errors: Family<Operation, Counter>,
+    api_requests: Family<Request, Counter>,
     /// Unix time of the last plan made of a complete World that is in the maps.
     pub last_sync: Gauge<f64, AtomicU64>,
 }
@@ -71,11 +74,11 @@ impl Default for Metrics {
         // 50 us to 1.6 s.
         let durations = || Histogram::new(exponential_buckets(0.000_05, 2.0, 16));
         let (plan_seconds, apply_seconds) = (durations(), durations());
-        let api_errors = Family::default();
+        let api_requests = Family::<Request, Counter>::default();
         let last_sync = Gauge::default();
         registry.register_with_unit("plan", "Time to make all plans", Unit::Seconds, plan_seconds.clone());
         registry.register_with_unit("apply", "Time to write the maps", Unit::Seconds, apply_seconds.clone());
-        registry.register("api_errors", "Failed calls of the API server", api_errors.clone());
+        registry.register("api_requests", "Requests to the API server, by their answer", api_requests.clone());
         registry.register_with_unit(
             "last_complete_sync_timestamp",
             "Unix time when the maps last were in step with a complete view of the cluster",
@@ -84,14 +87,15 @@ impl Default for Metrics {
         );
         registry.register("build", "Version of the agent", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
         registry.register_collector(Box::new(Latest(Arc::clone(&readings))));
-        Self { registry, readings, plan_seconds, apply_seconds, api_errors, last_sync }
+        Self { registry, readings, plan_seconds, apply_seconds, api_requests, last_sync }
     }
 }
 
 impl Metrics {
-    /// Counts one failed call.
-    pub fn api_error(&self, operation: &str) {
-        self.api_errors.get_or_create(&Operation { operation: operation.to_owned() }).inc();
+    /// Counts one request to the API server.
+    pub fn api_request(&self, method: &str, code: Option<u16>) {
+        let code = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
+        self.api_requests.get_or_create(&Request { method: method.to_owned(), code }).inc();
     }
 
     /// The maps are in step with a complete World.
@@ -189,7 +193,7 @@ mod tests {
     #[test]
     fn every_outcome_and_vip_is_a_series() {
         let metrics = Metrics::default();
-        metrics.api_error("heartbeat");
+        metrics.api_request("PATCH", Some(409));
         metrics.plan_seconds.observe(0.001);
         let readings = Readings {
             outcomes: Outcome::ALL.iter().map(|outcome| (*outcome, 7)).collect(),
@@ -212,7 +216,7 @@ mod tests {
             "announcer_vip_arp_answers_total{vip=\"192.0.2.10\"} 5",
             "announcer_vips_led 1",
             "announcer_map_capacity{map=\"flows\"} 10",
-            "announcer_api_errors_total{operation=\"heartbeat\"} 1",
+            "announcer_api_requests_total{method=\"PATCH\",code=\"409\"} 1",
             "announcer_plan_seconds_count 1",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

@@ -1,14 +1,19 @@
 //! The client, and whether it works.
 
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use tokio::time::timeout;
+use tower_layer::layer_fn;
 
-use super::trouble::chain;
+use super::{
+    count::{Count, Counted},
+    trouble::chain,
+};
 
 /// Why the API server cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -54,11 +59,12 @@ impl std::fmt::Debug for ApiServer {
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Makes the client, by `kubeconfig` or by the pod's ServiceAccount; nothing is sent yet.
+/// Makes the client, by `kubeconfig` or by the pod's ServiceAccount; nothing is sent yet. `count` is told of every
+/// request.
 ///
 /// # Errors
 /// [`ConnectError::Kubeconfig`], [`ConnectError::NotInCluster`].
-pub async fn connect(kubeconfig: Option<PathBuf>) -> Result<ApiServer, ConnectError> {
+pub async fn connect(kubeconfig: Option<PathBuf>, count: Count) -> Result<ApiServer, ConnectError> {
     let mut config = match &kubeconfig {
         Some(path) => {
             let refuse =
@@ -71,10 +77,11 @@ pub async fn connect(kubeconfig: Option<PathBuf>) -> Result<ApiServer, ConnectEr
     config.connect_timeout = Some(CONNECT_WITHIN);
     let url = config.cluster_url.to_string();
     let addresses = resolve(config.cluster_url.host()).await;
-    let client = Client::try_from(config).map_err(|error| match kubeconfig {
+    let stack = ClientBuilder::try_from(config).map_err(|error| match kubeconfig {
         Some(path) => ConnectError::Kubeconfig { path, reason: chain(&error) },
         None => ConnectError::NotInCluster { reason: chain(&error) },
     })?;
+    let client = stack.with_layer(&layer_fn(|inner| Counted { inner, count: Arc::clone(&count) })).build();
     Ok(ApiServer { client, url, addresses })
 }
 
@@ -116,18 +123,22 @@ async fn resolve(host: Option<&str>) -> BTreeSet<IpAddr> {
 mod tests {
     use super::*;
 
+    fn nobody() -> Count {
+        Arc::new(|_, _| {})
+    }
+
     async fn refused(text: &str) -> String {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kubeconfig");
         std::fs::write(&path, text).unwrap();
-        let error = connect(Some(path)).await.unwrap_err();
+        let error = connect(Some(path), nobody()).await.unwrap_err();
         assert!(!error.is_transient());
         error.to_string()
     }
 
     #[tokio::test]
     async fn a_kubeconfig_that_does_not_work_is_named_with_the_reason() {
-        let missing = connect(Some("/nonexistent/kubeconfig".into())).await.unwrap_err().to_string();
+        let missing = connect(Some("/nonexistent/kubeconfig".into()), nobody()).await.unwrap_err().to_string();
         assert!(missing.contains("/nonexistent/kubeconfig") && missing.contains("No such file"), "{missing}");
         assert!(refused(": [").await.contains("correct the file"));
         let dangling =

@@ -5,6 +5,7 @@
 mod cluster;
 pub mod connect;
 mod convert;
+mod count;
 mod leases;
 mod nodes;
 mod own;
@@ -16,6 +17,7 @@ mod watcher;
 use std::sync::Arc;
 
 pub use connect::{ApiServer, ConnectError, check, connect};
+pub use count::Count;
 use kube::{Api, api::DynamicObject};
 use tokio::{
     sync::{mpsc, watch},
