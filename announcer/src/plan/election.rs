@@ -6,8 +6,14 @@
 
 mod assign;
 pub mod fitness;
+#[cfg(test)]
+mod fixture;
 mod ground;
 mod rank;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
