@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod cases;
 pub mod cluster;
+pub mod demo;
 pub mod kube;
 pub mod lab;
 pub mod packets;

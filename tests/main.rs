@@ -4,7 +4,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use announcer_tests::{
-    bench, cases,
+    bench, cases, demo,
     lab::{self, RunId},
     registry, runner,
 };
@@ -26,6 +26,8 @@ enum Command {
         #[command(subcommand)]
         what: bench::Command,
     },
+    /// Show the whole path: a cluster in network namespaces, a client, a leader killed and one cut off.
+    Demo(demo::Options),
     /// Run named cases in this process (the runner starts these).
     #[command(hide = true)]
     Case {
@@ -67,6 +69,7 @@ fn main() -> anyhow::Result<ExitCode> {
             }
         }
         Command::Bench { what } => bench::run(&what)?,
+        Command::Demo(options) => demo::demo(&options)?,
         Command::Case { run, logs, keep, names } => runner::run_child(registry(), run, keep, &logs, &names)?,
         Command::HoldLab { run } => cases::hold_lab(run)?,
         Command::Guard { run } => lab::guard(run),

@@ -101,12 +101,18 @@ impl Agent {
 
     /// The command line by which a person runs `announcer <what>` on the node.
     pub fn line(&self, what: &str) -> anyhow::Result<String> {
-        Ok(format!(
-            "nsenter --net=/run/netns/{} {} {what} --run-dir {}",
-            self.namespace.name(),
-            binary()?.display(),
-            self.run_dir.display()
-        ))
+        Ok(format!("{} {} {what} --run-dir {}", self.enter(), binary()?.display(), self.run_dir.display()))
+    }
+
+    /// What a person types before a command to run it on the node. (`ip netns exec` would hide the BPF file system.)
+    #[must_use]
+    pub fn enter(&self) -> String {
+        format!("nsenter --net=/run/netns/{}", self.namespace.name())
+    }
+
+    #[must_use]
+    pub fn log_path(&self) -> &Path {
+        self.process.log_path()
     }
 
     /// SIGKILL; the process is gone when this returns.

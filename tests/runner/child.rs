@@ -57,8 +57,14 @@ pub fn run_child(registry: Vec<Case>, run: RunId, keep: bool, logs: &Path, names
     Ok(())
 }
 
+/// The text on one line, cut where a reader has enough: the whole of it is in the log.
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    const ENOUGH: usize = 300;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(ENOUGH) {
+        Some((at, _)) => format!("{} ...", &line[..at]),
+        None => line,
+    }
 }
 
 /// Sends this process's standard output and error to `path`.
