@@ -12,6 +12,8 @@ mod test;
 mod toolchain;
 mod workspace;
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
@@ -76,17 +78,29 @@ enum Command {
     Crds,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    run(Cli::parse().command).unwrap_or_else(|error| {
+        eprintln!("cargo xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> Result<ExitCode> {
     let workspace = Workspace::find();
-    match Cli::parse().command {
+    match command {
         Command::Setup => setup::run(&workspace, &Need::ALL),
         Command::BuildEbpf { log } => build::ebpf(&workspace, log),
         Command::Build { release } => build::agent(&workspace, Profile::from_flag(release)),
         Command::KubeApiserver => kube::print_paths(&workspace),
         Command::Demo { keep, clean } => lab::demo(&workspace, keep, clean),
-        Command::Test { parts, filter } => test::run(&workspace, &parts, filter.as_deref()),
+        // Its closing line is the last word, so what failed is told before.
+        Command::Test { parts, filter } => {
+            let passed = test::run(&workspace, &parts, filter.as_deref())?;
+            return Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Command::Bench { what, arguments } => lab::bench(&workspace, what, &arguments),
         Command::Lint => lint::run(&workspace),
         Command::Crds => crds::write(&workspace),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 /// How much of a failed command's output is shown.
-const TAIL_LINES: usize = 60;
+const TAIL_LINES: usize = 200;
 /// On a terminal the line is redrawn this often; elsewhere a new line is printed.
 const REDRAW: Duration = Duration::from_millis(200);
 const STILL_RUNNING: Duration = Duration::from_secs(20);
