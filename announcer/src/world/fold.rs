@@ -317,3 +317,6 @@ fn fold<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, update: Update<K, V>) ->
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
