@@ -38,3 +38,26 @@ pub enum Error {
     #[error("{link} is one link more than the {most} that announcer serves on a node: name fewer with --interface")]
     TooManyLinks { link: String, most: u32 },
 }
+
+impl Error {
+    /// A call of bpf(2) that failed: for want of a capability, or of a feature.
+    pub(super) fn of_bpf(what: impl Into<String>, error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        let what = what.into();
+        if os_error(&error) == Some(libc::EPERM) {
+            Self::NotPermitted { what }
+        } else {
+            Self::Kernel { what, source: error.into() }
+        }
+    }
+
+    /// An access to a map that failed.
+    pub(super) fn of_map(map: &'static str, error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Map { map, source: error.into() }
+    }
+}
+
+/// The number of the system's error at the bottom of a chain of errors.
+pub(super) fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    std::iter::successors(Some(error), |error| error.source())
+        .find_map(|error| error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error))
+}

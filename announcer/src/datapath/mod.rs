@@ -2,9 +2,25 @@
 //!
 //! Must not know: Kubernetes, Services, who leads.
 
+pub mod attach;
+mod bpffs;
+mod cleanup;
+mod clock;
 mod error;
+mod extents;
+mod load;
+mod maps;
+mod slots;
+mod sys;
 
+pub use bpffs::Pins;
+pub use cleanup::{Cleaned, cleanup};
+pub use clock::{monotonic, ticks, ticks_at};
 pub use error::Error;
+pub use extents::Extents;
+pub use load::Sizes;
+pub use maps::{Contents, Maps, Store};
+pub use slots::Slots;
 
 /// The eBPF object; empty where the agent was built without a BPF toolchain.
 pub const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/announcer-ebpf"));

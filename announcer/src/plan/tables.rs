@@ -140,7 +140,8 @@ impl History {
         let mut need = inputs.need.flows.to_vec();
         need.resize(self.earlier.len(), 0);
         let mut step = Step { changed: self.forget(inputs, &mut need), ..Step::default() };
-        let wanted = Table::of(inputs.weights, self.newest.rows());
+        let as_before = *inputs.weights == self.asked && matches!(self.newest, Table::Made { .. });
+        let wanted = if as_before { self.newest.clone() } else { Table::of(inputs.weights, self.newest.rows()) };
         if wanted == self.newest {
             self.asked = inputs.weights.clone();
             self.waiting = None;

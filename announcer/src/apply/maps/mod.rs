@@ -1,91 +1,39 @@
 //! The data path's executor: brings programs and maps to what the plan says. Synchronous; it never waits for the API.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
-    os::fd::BorrowedFd,
-    path::PathBuf,
-    time::Duration,
-};
+mod adopt;
+mod endpoints;
+mod executor;
+mod flow_key;
+mod ledger;
+mod nodes;
+mod placed;
+mod scan;
+mod services;
+mod types;
 
-use announcer_ebpf::abi::{Event, Outcome, VipCounters};
+use std::{collections::BTreeMap, os::fd::BorrowedFd, time::Duration};
+
+use announcer_ebpf::abi::{Event, LinkEntry, MAX_LINKS, ip};
+
+use executor::{Executor, Pass};
+pub use flow_key::flow_key;
+pub use ledger::LEDGER;
+pub use types::{Applied, Counters, Dropped, FlowScan, Refusal, Settings};
 
 use crate::{
-    datapath::Error,
-    plan::forwarding::{Forwarding, Frontend},
-    world::model::{AttachMode, Link, Moment, ObjectName},
+    datapath::{self, Error, Maps, Pins, Sizes, attach},
+    plan::forwarding::Forwarding,
+    world::model::{AttachMode, Link, Moment},
 };
-
-/// Where the data path lives and how large it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Directory on a bpffs, this agent's alone; made if it is missing.
-    pub bpffs: PathBuf,
-    /// Holds the ledger of assignments; made if it is missing.
-    pub run_dir: PathBuf,
-    /// This node's name.
-    pub me: String,
-    /// Entries of the flow tables.
-    pub flows: u32,
-    /// Slots of the arena of tables, 2 bytes each.
-    pub slots: u32,
-}
-
-/// What one call of [`Forwarder::apply`] came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// Map entries written or removed. 0: all was in place.
-    pub writes: usize,
-    /// When time alone next changes something; call again then.
-    pub look_again: Option<Moment>,
-    /// What could not be done; the rest was.
-    pub refused: BTreeSet<Refusal>,
-    /// Earlier tables given up with flows that only they led to.
-    pub dropped: Vec<Dropped>,
-}
-
-/// Something that found no place in the data path, said in words for an Event.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum Refusal {
-    #[error("map {map} is full ({most} entries): {what} is not served by this node; {remedy}")]
-    Full { map: &'static str, most: u32, what: String, remedy: &'static str, service: Option<ObjectName> },
-}
-
-/// An earlier table that a full list had no room for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dropped {
-    pub frontend: Frontend,
-    /// Flows of this node that no other table leads to.
-    pub flows: u64,
-}
-
-/// What the programs counted since they were first loaded.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Counters {
-    /// In the order of [`Outcome::ALL`].
-    pub outcomes: Vec<(Outcome, u64)>,
-    pub vips: BTreeMap<Ipv4Addr, VipCounters>,
-    /// Slots of the arena in use, and all.
-    pub slots: [u32; 2],
-    /// Distinct tables in use.
-    pub tables: usize,
-}
-
-/// What a look at this node's flows showed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FlowScan {
-    /// Flows of this node's pods.
-    pub flows: u64,
-    /// Flows of which one packet was seen.
-    pub half_open: u64,
-    /// Flows by frontend.
-    pub by_frontend: BTreeMap<Frontend, u64>,
-}
 
 /// This node's data path.
 #[derive(Debug)]
 pub struct Forwarder {
     settings: Settings,
+    pins: Pins,
+    executor: Executor<Maps>,
+    /// Interface index of each link that this run has attached to.
+    indices: BTreeMap<String, u32>,
 }
 
 impl Forwarder {
@@ -94,46 +42,75 @@ impl Forwarder {
     /// # Errors
     /// No bpffs, missing capabilities, a kernel too old, another layout; each with its remedy.
     pub fn open(settings: Settings) -> Result<Self, Error> {
-        Ok(Self { settings })
+        let pins = Pins::new(&settings.bpffs);
+        let maps = Maps::open(&pins, sizes(&settings))?;
+        let executor = Executor::open(maps, &settings.run_dir)?;
+        Ok(Self { settings, pins, executor, indices: BTreeMap::new() })
     }
 
     /// Attaches the programs to a link of this thread's network namespace, or replaces those that an earlier run
-    /// attached, without a gap.
+    /// attached, without a gap. Nothing happens where this run has done so already and the link is the same.
     ///
     /// # Errors
     /// The link is gone, has another's XDP program, or takes none.
     pub fn attach(&mut self, link: &Link) -> Result<AttachMode, Error> {
-        Err(Error::NoLink { link: link.name.clone() })
+        let entry = LinkEntry { mac: link.mac.0, ifindex: link.index, ..LinkEntry::default() };
+        let Some(slot) = self.executor.link_slot(&link.name, &entry, MAX_LINKS)? else {
+            return Err(Error::TooManyLinks { link: link.name.clone(), most: MAX_LINKS });
+        };
+        let earlier = self.executor.links.get(&link.name).and_then(|link| link.mode);
+        if let (Some(mode), Some(index)) = (earlier, self.indices.get(&link.name))
+            && *index == link.index
+        {
+            return Ok(mode);
+        }
+        let mode = attach::attach(&self.pins, sizes(&self.settings), slot, link, earlier)?;
+        self.executor.attached(&link.name, mode)?;
+        self.indices.insert(link.name.clone(), link.index);
+        Ok(mode)
     }
 
     /// Takes the programs off a link; nothing happens where there are none.
     ///
     /// # Errors
     /// A pin cannot be removed.
-    pub fn detach(&mut self, _link: &str) -> Result<(), Error> {
-        Ok(())
+    pub fn detach(&mut self, link: &str) -> Result<(), Error> {
+        attach::detach(&self.pins, link)?;
+        self.indices.remove(link);
+        self.executor.detached(link)
     }
 
     /// Links that have the programs, with their mode.
     #[must_use]
     pub fn attached(&self) -> BTreeMap<String, AttachMode> {
-        BTreeMap::new()
+        let links = self.executor.links.iter().filter(|(_, link)| link.attached);
+        links.filter_map(|(name, link)| Some((name.clone(), link.mode?))).collect()
     }
 
-    /// Brings the maps to `plan`. What finds no place is refused and said in the answer; the rest is done.
+    /// Links that have pins of an earlier run, attached by this one or not.
     ///
     /// # Errors
-    /// A system call on a map fails, or the ledger cannot be written.
-    pub fn apply(&mut self, _plan: &Forwarding, _now: Moment) -> Result<Applied, Error> {
-        Ok(Applied::default())
+    /// The directory of pins cannot be read.
+    pub fn pinned(&self) -> Result<Vec<String>, Error> {
+        self.pins.linked()
+    }
+
+    /// Brings the maps to `plan`. What finds no place is refused and said in the answer; the rest is done. Leadership
+    /// and nodes count only for links that are attached, so attach first.
+    ///
+    /// # Errors
+    /// A system call on a map fails, or the ledger cannot be written. Applying again goes on where it stopped.
+    pub fn apply(&mut self, plan: &Forwarding, now: Moment) -> Result<Applied, Error> {
+        self.executor.apply(plan, now, datapath::ticks())
     }
 
     /// The data path goes on for `hold` from now without hearing from the agent.
     ///
     /// # Errors
     /// A system call on a map fails.
-    pub fn push_deadline(&mut self, _hold: Duration) -> Result<(), Error> {
-        Ok(())
+    pub fn push_deadline(&mut self, hold: Duration) -> Result<(), Error> {
+        let deadline = (datapath::monotonic() + hold).as_nanos();
+        self.executor.push_deadline(u64::try_from(deadline).unwrap_or(u64::MAX))
     }
 
     /// Reads all counters.
@@ -141,7 +118,16 @@ impl Forwarder {
     /// # Errors
     /// A system call on a map fails.
     pub fn counters(&self) -> Result<Counters, Error> {
-        Ok(Counters::default())
+        let executor = &self.executor;
+        let by_vip = |(addr, vip): (&u32, &announcer_ebpf::abi::VipEntry)| {
+            Ok((ip(*addr), executor.store.vip_counters(vip.index)?))
+        };
+        Ok(Counters {
+            outcomes: executor.store.outcomes()?,
+            vips: executor.vips.iter().map(by_vip).collect::<Result<_, Error>>()?,
+            slots: executor.placed.slots(),
+            tables: executor.placed.len(),
+        })
     }
 
     /// Counts this node's flows, and which earlier tables they need. Call every few seconds: what nobody needs makes
@@ -150,18 +136,18 @@ impl Forwarder {
     /// # Errors
     /// A system call on a map fails.
     pub fn scan_flows(&mut self) -> Result<FlowScan, Error> {
-        Ok(FlowScan::default())
+        self.executor.scan()
     }
 
     /// Readable when [`Self::next_event`] has one.
     #[must_use]
-    pub fn events_fd(&self) -> Option<BorrowedFd<'_>> {
-        None
+    pub fn events_fd(&self) -> BorrowedFd<'_> {
+        self.executor.store.events_fd()
     }
 
     /// The next message of the programs.
     pub fn next_event(&mut self) -> Option<Event> {
-        None
+        self.executor.store.next_event()
     }
 
     /// Tables in the list of `frontend`, the newest included; 0: it is not programmed.
@@ -175,4 +161,8 @@ impl Forwarder {
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
+}
+
+fn sizes(settings: &Settings) -> Sizes {
+    Sizes { flows: settings.flows, slots: settings.slots }
 }
