@@ -1,6 +1,6 @@
 //! Attaching the programs to a link, and replacing those that an earlier run attached without a gap.
 
-use std::{io, path::Path};
+use std::{io, os::fd::AsFd, path::Path};
 
 use announcer_ebpf::abi::program;
 use aya::{
@@ -55,6 +55,13 @@ pub fn detach(pins: &Pins, link: &str) -> Result<(), Error> {
     }
 }
 
+/// The index of the interface to which the pinned XDP program is attached; None: it is not.
+#[must_use]
+pub fn attached_to(pins: &Pins, link: &str) -> Option<u32> {
+    let pinned = sys::open_pin(&pins.link(link).join("xdp")).ok()?;
+    sys::link_ifindex(pinned.as_fd()).ok().filter(|index| *index != 0)
+}
+
 /// Detaches a pinned link and removes the pin; whether there was one.
 ///
 /// # Errors
@@ -62,7 +69,6 @@ pub fn detach(pins: &Pins, link: &str) -> Result<(), Error> {
 pub(super) fn unpin(pin: &Path) -> Result<bool, Error> {
     // Removing the last reference detaches as well; asked for by name it happens now, whoever else holds the link.
     if let Ok(link) = sys::open_pin(pin) {
-        use std::os::fd::AsFd;
         let _gone_with_its_interface: io::Result<()> = sys::detach_link(link.as_fd());
     }
     match std::fs::remove_file(pin) {
@@ -76,7 +82,6 @@ pub(super) fn unpin(pin: &Path) -> Result<bool, Error> {
 /// taken away.
 fn adopted(pin: &Path, ifindex: u32) -> Result<Option<FdLink>, Error> {
     let Ok(found) = sys::open_pin(pin) else { return Ok(None) };
-    use std::os::fd::AsFd;
     match sys::link_ifindex(found.as_fd()) {
         Ok(attached) if attached == ifindex => Ok(PinnedLink::from_pin(pin).ok().map(FdLink::from)),
         other => {

@@ -10,6 +10,7 @@ mod error;
 mod extents;
 mod load;
 mod maps;
+mod object;
 mod slots;
 mod sys;
 
@@ -20,7 +21,5 @@ pub use error::Error;
 pub use extents::Extents;
 pub use load::Sizes;
 pub use maps::{Contents, Maps, Store};
+pub use object::OBJECT;
 pub use slots::Slots;
-
-/// The eBPF object; empty where the agent was built without a BPF toolchain.
-pub const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/announcer-ebpf"));

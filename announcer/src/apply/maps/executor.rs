@@ -8,11 +8,11 @@
 //!
 //! It keeps a copy of what the maps hold, so a pass writes the difference and reads nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use announcer_ebpf::abi::{
-    Filter, LinkEntry, MAX_SOURCES, MAX_VIPS, Runtime, ServiceKey, Ticks, VIP_KERNEL_PATH, VipEntry, addr, addr_bit,
-    ip, mac_bit, map,
+    Filter, MAX_SOURCES, MAX_VIPS, Runtime, ServiceKey, Ticks, VIP_KERNEL_PATH, VipEntry, addr, addr_bit, ip, mac_bit,
+    map,
 };
 use ipnet::Ipv4Net;
 use tracing::warn;
@@ -22,6 +22,7 @@ use super::{
     endpoints::{self, Endpoints},
     flow_key,
     ledger::{Ledger, Names},
+    links::Links,
     nodes::Nodes,
     placed::Placed,
     services::{self, Held, Places},
@@ -33,7 +34,7 @@ use crate::{
         maglev::NodeName,
         tables::Table,
     },
-    world::model::{AttachMode, Moment},
+    world::model::Moment,
 };
 
 /// One pass over the maps, and what it came to.
@@ -65,22 +66,13 @@ impl std::ops::DerefMut for Pass {
     }
 }
 
-/// A link that has, or had, the programs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LinkSlot {
-    pub(super) slot: u32,
-    pub(super) mode: Option<AttachMode>,
-    /// The programs are on it.
-    pub(super) attached: bool,
-}
-
 /// The maps, by way of a store, with a copy of what they hold.
 #[derive(Debug)]
 pub(super) struct Executor<S> {
     pub(super) store: S,
     pub(super) ledger: Ledger,
     pub(super) runtime: Runtime,
-    pub(super) links: BTreeMap<String, LinkSlot>,
+    pub(super) links: Links,
     pub(super) vips: BTreeMap<u32, VipEntry>,
     pub(super) services: BTreeMap<ServiceKey, Held>,
     pub(super) placed: Placed,
@@ -111,15 +103,11 @@ impl<S: Store> Executor<S> {
         let services = adopt::services(&contents, &names, &nodes, &mut placed, &store);
         let mut vip_indices = Extents::new(MAX_VIPS);
         contents.vips.iter().for_each(|(_, entry)| _ = vip_indices.reserve(entry.index, 1));
-        let links = names
-            .links
-            .iter()
-            .map(|(slot, (name, mode))| (name.clone(), LinkSlot { slot: *slot, mode: *mode, attached: false }));
         let Contents { filter, runtime, vips, sources, id, .. } = &contents;
         Ok(Self {
             ledger: Ledger::create(run_dir, *id, &names)?,
             runtime: *runtime,
-            links: links.collect(),
+            links: Links::adopt(&contents, &names.links),
             vips: vips.iter().copied().collect(),
             services,
             placed,
@@ -135,48 +123,14 @@ impl<S: Store> Executor<S> {
         })
     }
 
-    /// The slot of a link, a new one where it has none; None: all are taken.
-    pub(super) fn link_slot(&mut self, name: &str, entry: &LinkEntry, most: u32) -> Result<Option<u32>, Error> {
-        let held = self.links.get(name).map(|link| link.slot);
-        let taken: BTreeSet<u32> = self.links.values().map(|link| link.slot).collect();
-        let Some(slot) = held.or_else(|| (0..most).find(|slot| !taken.contains(slot))) else { return Ok(None) };
-        let link = self.links.entry(name.to_owned()).or_insert(LinkSlot { slot, mode: None, attached: false });
-        self.ledger.link(slot, name, link.mode);
-        self.ledger.flush()?;
-        self.store.set_link(slot, entry)?;
-        Ok(Some(slot))
-    }
-
-    /// The programs are on a link now.
-    pub(super) fn attached(&mut self, name: &str, mode: AttachMode) -> Result<(), Error> {
-        if let Some(link) = self.links.get_mut(name) {
-            (link.mode, link.attached) = (Some(mode), true);
-            self.ledger.link(link.slot, name, link.mode);
-        }
-        self.ledger.flush()
-    }
-
-    /// The programs are off a link, for good.
-    pub(super) fn detached(&mut self, name: &str) -> Result<(), Error> {
-        match self.links.remove(name) {
-            Some(link) => self.store.set_link(link.slot, &LinkEntry::default()),
-            None => Ok(()),
-        }
-    }
-
-    /// Slots of links with programs.
-    fn slots(&self) -> BTreeMap<String, u32> {
-        let attached = self.links.iter().filter(|(_, link)| link.attached);
-        attached.map(|(name, link)| (name.clone(), link.slot)).collect()
-    }
-
     /// Brings the store to `plan`.
     pub(super) fn apply(&mut self, plan: &Forwarding, now: Moment, ticks: Ticks) -> Result<Applied, Error> {
         let mut pass = Pass { now, ticks, applied: Applied::default() };
-        let slots = self.slots();
+        let slots = self.links.slots();
         self.placed.reclaim(ticks);
         self.nodes.assign(&plan.nodes, &slots, &mut self.ledger, &mut pass);
         self.ledger.flush()?;
+        pass.applied.writes += self.links.follow_macs(plan, &mut self.store)?;
         self.set_runtime(plan, &mut pass)?;
         self.nodes.write(&plan.nodes, &slots, &mut self.store, &mut pass)?;
         self.add_sources(plan, &mut pass)?;
@@ -375,7 +329,7 @@ impl<S: Store> Executor<S> {
             Table::Found(_) => None,
         });
         let names = Names {
-            links: self.links.iter().map(|(name, link)| (link.slot, (name.clone(), link.mode))).collect(),
+            links: self.links.names(),
             nodes: self.nodes.named().map(|(index, name)| (index, name.to_string())).collect(),
             tables: tables.collect(),
         };

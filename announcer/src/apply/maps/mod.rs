@@ -5,6 +5,7 @@ mod endpoints;
 mod executor;
 mod flow_key;
 mod ledger;
+mod links;
 mod nodes;
 mod placed;
 mod scan;
@@ -22,7 +23,7 @@ pub use types::{Applied, Counters, Dropped, FlowScan, Refusal, Settings};
 
 use crate::{
     datapath::{self, Error, Maps, Pins, Sizes, attach},
-    plan::forwarding::Forwarding,
+    plan::forwarding::{Forwarding, Frontend},
     world::model::{AttachMode, Link, Moment},
 };
 
@@ -44,7 +45,12 @@ impl Forwarder {
     pub fn open(settings: Settings) -> Result<Self, Error> {
         let pins = Pins::new(&settings.bpffs);
         let maps = Maps::open(&pins, sizes(&settings))?;
-        let executor = Executor::open(maps, &settings.run_dir)?;
+        let mut executor = Executor::open(maps, &settings.run_dir)?;
+        for name in pins.linked()? {
+            if let Some(index) = attach::attached_to(&pins, &name) {
+                executor.links.adopt_pinned(&name, index);
+            }
+        }
         Ok(Self { settings, pins, executor, indices: BTreeMap::new() })
     }
 
@@ -55,17 +61,19 @@ impl Forwarder {
     /// The link is gone, has another's XDP program, or takes none.
     pub fn attach(&mut self, link: &Link) -> Result<AttachMode, Error> {
         let entry = LinkEntry { mac: link.mac.0, ifindex: link.index, ..LinkEntry::default() };
-        let Some(slot) = self.executor.link_slot(&link.name, &entry, MAX_LINKS)? else {
+        let Executor { links, store, ledger, .. } = &mut self.executor;
+        let Some(slot) = links.slot(&link.name, entry, store, ledger)? else {
             return Err(Error::TooManyLinks { link: link.name.clone(), most: MAX_LINKS });
         };
-        let earlier = self.executor.links.get(&link.name).and_then(|link| link.mode);
+        let earlier = links.mode(&link.name);
         if let (Some(mode), Some(index)) = (earlier, self.indices.get(&link.name))
             && *index == link.index
         {
             return Ok(mode);
         }
         let mode = attach::attach(&self.pins, sizes(&self.settings), slot, link, earlier)?;
-        self.executor.attached(&link.name, mode)?;
+        let Executor { links, ledger, .. } = &mut self.executor;
+        links.set_attached(&link.name, mode, ledger)?;
         self.indices.insert(link.name.clone(), link.index);
         Ok(mode)
     }
@@ -77,22 +85,15 @@ impl Forwarder {
     pub fn detach(&mut self, link: &str) -> Result<(), Error> {
         attach::detach(&self.pins, link)?;
         self.indices.remove(link);
-        self.executor.detached(link)
+        self.executor.links.remove(link, &mut self.executor.store)
     }
 
-    /// Links that have the programs, with their mode.
+    /// Links that have the programs, those of an earlier run too, with their mode (native, where that is not known any
+    /// more).
     #[must_use]
     pub fn attached(&self) -> BTreeMap<String, AttachMode> {
-        let links = self.executor.links.iter().filter(|(_, link)| link.attached);
-        links.filter_map(|(name, link)| Some((name.clone(), link.mode?))).collect()
-    }
-
-    /// Links that have pins of an earlier run, attached by this one or not.
-    ///
-    /// # Errors
-    /// The directory of pins cannot be read.
-    pub fn pinned(&self) -> Result<Vec<String>, Error> {
-        self.pins.linked()
+        let attached = self.executor.links.attached();
+        attached.map(|(name, mode)| (name.clone(), mode.unwrap_or(AttachMode::Native))).collect()
     }
 
     /// Brings the maps to `plan`. What finds no place is refused and said in the answer; the rest is done. Leadership
@@ -152,8 +153,9 @@ impl Forwarder {
 
     /// Tables in the list of `frontend`, the newest included; 0: it is not programmed.
     #[must_use]
-    pub fn tables(&self, _frontend: &Frontend) -> usize {
-        0
+    pub fn tables(&self, frontend: &Frontend) -> usize {
+        let held = self.executor.services.get(&services::key(frontend));
+        held.map_or(0, |held| 1 + usize::from(held.entry.earlier_len))
     }
 
     /// What it was opened with.
