@@ -95,6 +95,10 @@ impl From<&L2AnnouncementPolicy> for model::Policy {
             external_ips: spec.external_ips,
             load_balancer_ips: spec.load_balancer_ips,
             conditions: policy.status.as_ref().map(|status| super::conditions(&status.conditions)).unwrap_or_default(),
+            counts: policy
+                .status
+                .as_ref()
+                .and_then(|status| Some([u64::try_from(status.services?).ok()?, u64::try_from(status.nodes?).ok()?])),
             errors,
         }
     }

@@ -11,6 +11,8 @@ use std::{
 
 use ipnet::IpNet;
 
+use crate::api::names;
+
 use super::message::Kind;
 
 /// Namespace and name of an object.
@@ -195,8 +197,8 @@ impl Service {
     #[must_use]
     pub fn selectable_labels(&self, name: &ObjectName) -> BTreeMap<String, String> {
         let mut labels = self.labels.clone();
-        labels.insert("io.kubernetes.service.namespace".to_owned(), name.namespace.clone());
-        labels.insert("io.kubernetes.service.name".to_owned(), name.name.clone());
+        labels.insert(names::SELECTOR_NAMESPACE.to_owned(), name.namespace.clone());
+        labels.insert(names::SELECTOR_NAME.to_owned(), name.name.clone());
         labels
     }
 }
@@ -317,6 +319,12 @@ pub enum Operator {
 }
 
 impl Selector {
+    /// Selects everything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.match_labels.is_empty() && self.expressions.is_empty()
+    }
+
     /// Whether `labels` satisfy every part (Kubernetes semantics: NotIn and DoesNotExist hold for an absent key).
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
@@ -344,6 +352,8 @@ pub struct Policy {
     pub external_ips: bool,
     pub load_balancer_ips: bool,
     pub conditions: Vec<Condition>,
+    /// `status` counts: Services and nodes that it selects.
+    pub counts: Option<[u64; 2]>,
     /// Why the policy cannot be used, field named; one with errors selects nothing.
     pub errors: Vec<String>,
 }

@@ -4,6 +4,21 @@
 //! it; then the others are served in the order of their creation. The plan is a list of writes in an order that may be
 //! interrupted anywhere: a claim is created before the status that shows its address and deleted after it.
 
+mod forbidden;
+mod ledger;
+mod ours;
+mod pools;
+#[cfg(test)]
+mod properties;
+mod ranges;
+mod refusal;
+mod request;
+#[cfg(test)]
+mod samples;
+mod status;
+mod steps;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::{
@@ -13,6 +28,7 @@ use std::{
 
 pub use write::{Notice, PolicyStatus, PoolStatus, ServiceStatus, Severity, Step, Subject, Write};
 
+use self::{forbidden::Forbidden, ledger::Ledger, ours::Census, pools::Pools, steps::Steps};
 use crate::{
     config::Classless,
     world::model::{ObjectName, World},
@@ -51,6 +67,14 @@ impl IpamPlan {
 ///
 /// `world` must be complete: what is not in it counts as deleted, and its addresses are given to others.
 #[must_use]
-pub fn plan(_world: &World, _settings: &IpamSettings) -> IpamPlan {
-    IpamPlan::default()
+pub fn plan(world: &World, settings: &IpamSettings) -> IpamPlan {
+    let forbidden = Forbidden::new(world);
+    let pools = Pools::new(world);
+    let census = Census::new(world, settings, &pools);
+    let mut ledger = Ledger::new(&census, &pools, &forbidden);
+    ledger.adopt(world, &census);
+    ledger.serve();
+    let Steps { releases, grants } = Steps::new(world, &census, &pools, &ledger);
+    let statuses = status::steps(world, &pools, &ledger, &forbidden);
+    IpamPlan { releases, grants, statuses, allocations: steps::allocations(&ledger) }
 }
