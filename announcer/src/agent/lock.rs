@@ -25,6 +25,12 @@ pub struct RunDirLock {
 }
 
 impl RunDirLock {
+    /// The file that is locked; it holds the process id.
+    #[must_use]
+    pub fn file(run_dir: &Path) -> PathBuf {
+        run_dir.join("agent.pid")
+    }
+
     /// Makes the run directory where it is missing, locks it and leaves the own process id in `agent.pid`.
     ///
     /// # Errors
@@ -33,9 +39,8 @@ impl RunDirLock {
         let failed = |source| LockError::RunDir { run_dir: run_dir.to_owned(), source };
         std::fs::create_dir_all(run_dir).map_err(failed)?;
         // Not truncated at opening: until the lock is ours, the content is the holder's.
-        let path = run_dir.join("agent.pid");
         let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(Self::file(run_dir)).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
