@@ -39,8 +39,13 @@ impl RunDirLock {
         let failed = |source| LockError::RunDir { run_dir: run_dir.to_owned(), source };
         std::fs::create_dir_all(run_dir).map_err(failed)?;
         // Not truncated at opening: until the lock is ours, the content is the holder's.
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(Self::file(run_dir)).map_err(failed)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(Self::file(run_dir))
+            .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -106,7 +106,12 @@ impl Agent {
 
     /// When the loop has something to do even if nothing comes.
     pub(super) fn wakes_at(&self) -> Option<tokio::time::Instant> {
-        let times = [self.pace.due(), Some(self.next_push), Some(self.next_scan)];
+        let complete = self.world.is_complete();
+        let times = [
+            self.pace.due().filter(|_| complete),
+            Some(self.next_push).filter(|_| self.in_force()),
+            Some(self.next_scan),
+        ];
         times.into_iter().flatten().min().map(|at| self.clock.instant(at))
     }
 
@@ -132,7 +137,7 @@ impl Agent {
     /// One step: whatever is due now.
     pub(super) fn act(&mut self) {
         let now = self.clock.now();
-        if self.next_push <= now {
+        if self.next_push <= now && self.in_force() {
             self.push_deadline(now);
         }
         // Until every first list is in, nothing is taken back that an earlier run programmed.
@@ -151,7 +156,15 @@ impl Agent {
 
     /// The agent ends: the data path has the whole hold time from now.
     pub(super) fn farewell(&mut self) {
-        self.push_deadline(self.clock.now());
+        if self.in_force() {
+            self.push_deadline(self.clock.now());
+        }
+    }
+
+    /// Whether the maps hold what is, or lately was, right. What an earlier run left behind longer than the hold time ago
+    /// gets no new life before it is put right.
+    fn in_force(&self) -> bool {
+        self.programmed || !self.forwarder.has_lapsed()
     }
 
     /// What this node still needs before its data path takes traffic; None: nothing.
@@ -225,7 +238,10 @@ impl Agent {
                 if !self.programmed {
                     info!(writes = applied.writes, "the maps are in step with the API server");
                 }
-                self.programmed = true;
+                if !self.programmed {
+                    self.programmed = true;
+                    self.push_deadline(now);
+                }
                 self.metrics.synced();
             }
             Err(error) => {

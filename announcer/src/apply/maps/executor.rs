@@ -194,6 +194,11 @@ impl<S: Store> Executor<S> {
         Ok(())
     }
 
+    /// Until when the data path goes on by itself, in ns of CLOCK_MONOTONIC; 0: none was set yet.
+    pub(super) fn deadline(&self) -> u64 {
+        self.runtime.deadline
+    }
+
     /// Sets the time of CLOCK_MONOTONIC, in ns, until which the data path goes on by itself.
     pub(super) fn push_deadline(&mut self, deadline: u64) -> Result<(), Error> {
         let runtime = Runtime { deadline, expired: 0, ..self.runtime };

@@ -114,6 +114,12 @@ impl Forwarder {
         self.executor.push_deadline(u64::try_from(deadline).unwrap_or(u64::MAX))
     }
 
+    /// The deadline has passed, or none was ever set: nothing that the maps hold has effect, and it may be long outdated.
+    #[must_use]
+    pub fn has_lapsed(&self) -> bool {
+        u128::from(self.executor.deadline()) <= datapath::monotonic().as_nanos()
+    }
+
     /// Reads all counters.
     ///
     /// # Errors
