@@ -12,12 +12,21 @@ use crate::hash::row;
 /// Most hops of a frame (3 bits).
 pub const MAX_HOPS: u32 = 7;
 
-/// The owners of a flow, newest first: eight 16-bit lanes in two words, so that the programs need neither a stack
-/// array with a variable index nor a loop to find a duplicate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The owners of a flow, newest first: eight 16-bit lanes in two words, the newest in the highest lane in use, the rest
+/// [`NO_NODE`]. So the programs need neither a stack array with a variable index nor a loop to find a duplicate, and
+/// the verifier has few states to tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owners {
-    lanes: [u64; 2],
+    high: u64,
+    low: u64,
     len: u32,
+}
+
+impl Default for Owners {
+    #[inline(always)]
+    fn default() -> Self {
+        Self { high: u64::MAX, low: u64::MAX, len: 0 }
+    }
 }
 
 const ONES: u64 = 0x0001_0001_0001_0001;
@@ -42,11 +51,12 @@ impl Owners {
     #[inline(always)]
     #[must_use]
     pub const fn get(&self, place: u32) -> u16 {
-        if place >= self.len {
+        let lane = self.len.wrapping_sub(1).wrapping_sub(place);
+        if lane >= MAX_OWNERS as u32 {
             return NO_NODE;
         }
-        let word = if place < 4 { self.lanes[0] } else { self.lanes[1] };
-        (word >> ((place & 3) * 16)) as u16
+        let word = if lane >= 4 { self.high } else { self.low };
+        (word >> ((lane & 3) * 16)) as u16
     }
 
     /// Adds an owner unless it is there or the list is full.
@@ -55,12 +65,8 @@ impl Owners {
         if self.len >= MAX_OWNERS as u32 || self.contains(node) {
             return;
         }
-        let bits = (node as u64) << ((self.len & 3) * 16);
-        if self.len < 4 {
-            self.lanes[0] |= bits;
-        } else {
-            self.lanes[1] |= bits;
-        }
+        self.high = self.high << 16 | self.low >> 48;
+        self.low = self.low << 16 | node as u64;
         self.len += 1;
     }
 
@@ -68,24 +74,23 @@ impl Owners {
     #[inline(always)]
     #[must_use]
     pub const fn position(&self, node: u16) -> Option<u32> {
-        let mut place = 0;
-        while place < MAX_OWNERS as u32 {
-            if place < self.len && self.get(place) == node {
-                return Some(place);
+        let mut lane = 0;
+        while lane < MAX_OWNERS as u32 {
+            let word = if lane >= 4 { self.high } else { self.low };
+            if (word >> ((lane & 3) * 16)) as u16 == node && lane < self.len {
+                return Some(self.len - 1 - lane);
             }
-            place += 1;
+            lane += 1;
         }
         None
     }
 
-    /// Whether a node is in the list. Unused lanes hold 0, which is a node's index too: they are masked out.
+    /// Whether a node is in the list.
     #[inline(always)]
     #[must_use]
     pub const fn contains(&self, node: u16) -> bool {
         let pattern = node as u64 * ONES;
-        let low = zero_lanes(self.lanes[0] ^ pattern) & used_lanes(self.len);
-        let high = zero_lanes(self.lanes[1] ^ pattern) & used_lanes(self.len.saturating_sub(4));
-        low | high != 0
+        zero_lanes(self.high ^ pattern) | zero_lanes(self.low ^ pattern) != 0
     }
 
     /// The newest owner other than `node`; [`NO_NODE`] when there is none.
@@ -124,12 +129,6 @@ const fn zero_lanes(word: u64) -> u64 {
     !(((word & !TOPS) + !TOPS) | word | !TOPS)
 }
 
-/// The top bits of the first `count` lanes of a word.
-#[inline(always)]
-const fn used_lanes(count: u32) -> u64 {
-    if count >= 4 { TOPS } else { TOPS & ((1 << (count * 16)) - 1) }
-}
-
 /// The owner of a flow in a table, by `slot`, which reads the arena. `None`: nobody, or a slot that is not there.
 #[inline(always)]
 pub fn owner(table: TableRef, hash: u32, slot: impl Fn(u32) -> Option<u16>) -> Option<u16> {
@@ -152,29 +151,52 @@ pub fn owners(
     slot: impl Fn(u32) -> Option<u16>,
     alive: impl Fn(u16) -> bool,
 ) -> Owners {
+    let oldest = if udp { ticks_of_ms(UDP_TIMEOUT_MS) } else { Ticks::MAX };
     let mut owners = Owners::default();
-    if let Some(node) = owner(service.newest, hash, &slot)
-        && alive(node)
-    {
-        owners.push(node);
-    }
+    let mut table = service.newest;
     let mut place = 0;
-    while place < MAX_EARLIER {
-        if place >= service.earlier_len as usize {
-            break;
-        }
-        let earlier: Earlier = service.earlier[place];
-        place += 1;
-        if udp && now.wrapping_sub(earlier.superseded) > ticks_of_ms(UDP_TIMEOUT_MS) {
-            continue;
-        }
-        if let Some(node) = owner(earlier.table, hash, &slot)
+    loop {
+        if let Some(node) = owner(table, hash, &slot)
             && alive(node)
         {
             owners.push(node);
         }
+        // Tables superseded before the limit are the oldest, so the list ends with the first of them.
+        if place >= MAX_EARLIER || place >= service.earlier_len as usize {
+            return owners;
+        }
+        let earlier: Earlier = service.earlier[place];
+        if now.wrapping_sub(earlier.superseded) > oldest {
+            return owners;
+        }
+        table = earlier.table;
+        place += 1;
     }
-    owners
+}
+
+/// What a node that does not know a flow does with it, by its list: where the flow may go from here. [`NO_NODE`] =
+/// nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ways {
+    /// [`Owners::next`].
+    pub next: u16,
+    /// The newest owner.
+    pub newest: u16,
+    /// The newest owner that is not this node.
+    pub other: u16,
+}
+
+impl Ways {
+    /// By a list of owners.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(owners: &Owners, me: u16, sender: u16, hop: u32) -> Self {
+        let next = match owners.next(me, sender, hop) {
+            Some(node) => node,
+            None => NO_NODE,
+        };
+        Self { next, newest: owners.get(0), other: owners.newest_other_than(me) }
+    }
 }
 
 /// How a handed frame is marked: an EtherType of its own, and hop and family where the IP version was.

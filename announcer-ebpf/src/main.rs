@@ -1,6 +1,6 @@
 //! The kernel programs. Built for the BPF target only; on the host this binary is empty.
 
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
 mod maps;

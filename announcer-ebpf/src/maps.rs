@@ -15,39 +15,40 @@ use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 
 /// Slot of the link that this copy of the programs is loaded for, below `MAX_LINKS`; set by the loader.
 #[unsafe(no_mangle)]
-pub static LINK: Global<u32> = Global::new(0);
+pub(crate) static LINK: Global<u32> = Global::new(0);
 
 #[map]
-pub static FILTER: Array<Filter> = Array::with_max_entries(1, 0);
+pub(crate) static FILTER: Array<Filter> = Array::with_max_entries(1, 0);
 #[map]
-pub static RUNTIME: Array<Runtime> = Array::with_max_entries(1, 0);
+pub(crate) static RUNTIME: Array<Runtime> = Array::with_max_entries(1, 0);
 #[map]
-pub static LINKS: Array<LinkEntry> = Array::with_max_entries(MAX_LINKS, 0);
+pub(crate) static LINKS: Array<LinkEntry> = Array::with_max_entries(MAX_LINKS, 0);
 #[map]
-pub static SERVICES: HashMap<ServiceKey, ServiceEntry> = HashMap::with_max_entries(MAX_SERVICES, BPF_F_NO_PREALLOC);
+pub(crate) static SERVICES: HashMap<ServiceKey, ServiceEntry> =
+    HashMap::with_max_entries(MAX_SERVICES, BPF_F_NO_PREALLOC);
 #[map]
-pub static SLOTS: Array<u64> = Array::with_max_entries(DEFAULT_SLOTS / SLOTS_PER_WORD, BPF_F_MMAPABLE);
+pub(crate) static SLOTS: Array<u64> = Array::with_max_entries(DEFAULT_SLOTS / SLOTS_PER_WORD, BPF_F_MMAPABLE);
 #[map]
-pub static VIPS: HashMap<u32, VipEntry> = HashMap::with_max_entries(MAX_VIPS, BPF_F_NO_PREALLOC);
+pub(crate) static VIPS: HashMap<u32, VipEntry> = HashMap::with_max_entries(MAX_VIPS, BPF_F_NO_PREALLOC);
 #[map]
-pub static VIP_COUNTERS: PerCpuArray<VipCounters> = PerCpuArray::with_max_entries(MAX_VIPS, 0);
+pub(crate) static VIP_COUNTERS: PerCpuArray<VipCounters> = PerCpuArray::with_max_entries(MAX_VIPS, 0);
 #[map]
-pub static OUTCOMES: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAX_OUTCOMES, 0);
+pub(crate) static OUTCOMES: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAX_OUTCOMES, 0);
 #[map]
-pub static NODES: Array<NodeEntry> = Array::with_max_entries(MAX_LINKS * MAX_NODES, 0);
+pub(crate) static NODES: Array<NodeEntry> = Array::with_max_entries(MAX_LINKS * MAX_NODES, 0);
 #[map]
-pub static PEERS: HashMap<PeerKey, PeerEntry> = HashMap::with_max_entries(MAX_PEERS, BPF_F_NO_PREALLOC);
+pub(crate) static PEERS: HashMap<PeerKey, PeerEntry> = HashMap::with_max_entries(MAX_PEERS, BPF_F_NO_PREALLOC);
 #[map]
-pub static SOURCES: LpmTrie<u32, u32> = LpmTrie::with_max_entries(MAX_SOURCES, 0);
+pub(crate) static SOURCES: LpmTrie<u32, u32> = LpmTrie::with_max_entries(MAX_SOURCES, 0);
 #[map]
-pub static ENDPOINTS: Array<EndpointEntry> = Array::with_max_entries(MAX_ENDPOINTS, 0);
+pub(crate) static ENDPOINTS: Array<EndpointEntry> = Array::with_max_entries(MAX_ENDPOINTS, 0);
 #[map]
-pub static FLOWS: LruHashMap<FlowKey, FlowEntry> = LruHashMap::with_max_entries(DEFAULT_FLOWS, 0);
+pub(crate) static FLOWS: LruHashMap<FlowKey, FlowEntry> = LruHashMap::with_max_entries(DEFAULT_FLOWS, 0);
 #[map]
-pub static HALF_OPEN: LruHashMap<FlowKey, FlowEntry> = LruHashMap::with_max_entries(HALF_OPEN_FLOWS, 0);
+pub(crate) static HALF_OPEN: LruHashMap<FlowKey, FlowEntry> = LruHashMap::with_max_entries(HALF_OPEN_FLOWS, 0);
 #[map]
-pub static REVERSE: LruHashMap<ReverseKey, ReverseEntry> = LruHashMap::with_max_entries(DEFAULT_FLOWS, 0);
+pub(crate) static REVERSE: LruHashMap<ReverseKey, ReverseEntry> = LruHashMap::with_max_entries(DEFAULT_FLOWS, 0);
 #[map]
-pub static REVERSE_HALF: LruHashMap<ReverseKey, ReverseEntry> = LruHashMap::with_max_entries(HALF_OPEN_FLOWS, 0);
+pub(crate) static REVERSE_HALF: LruHashMap<ReverseKey, ReverseEntry> = LruHashMap::with_max_entries(HALF_OPEN_FLOWS, 0);
 #[map]
-pub static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);

@@ -116,7 +116,9 @@ impl Toolchain {
         // One directory for each set of features, so that they do not build each other anew in turn.
         let dir = target_dir(workspace).join([&["bpf"], features].concat().join("-"));
         // The flags of the caller's build (a lint run's wrapper, its RUSTFLAGS, its job server) are not for this one.
-        let flags = ["-Clink-arg=--btf".to_string(), format!("-Clinker={}", self.linker.display())].join("\x1f");
+        // v3 (kernel 5.1) has 32-bit instructions.
+        let linker = format!("-Clinker={}", self.linker.display());
+        let flags = ["-Ctarget-cpu=v3", "-Clink-arg=--btf", linker.as_str()].join("\x1f");
         let mut command = Command::new(cargo);
         command
             .current_dir(workspace)

@@ -36,7 +36,13 @@ pub const fn addr_bit(addr: u32) -> u32 {
 #[inline(always)]
 #[must_use]
 pub const fn mac_bit(mac: [u8; 6]) -> u32 {
-    let low = u32::from_ne_bytes([mac[2], mac[3], mac[4], mac[5]]);
-    let high = u16::from_ne_bytes([mac[0], mac[1]]) as u32;
-    (low ^ high.wrapping_mul(0x85EB_CA6B)).wrapping_mul(0x9E37_79B1) >> 20
+    let [a, b, c, d, e, f] = mac;
+    mac_bit_of(u32::from_ne_bytes([a, b, c, d]), u16::from_ne_bytes([e, f]))
+}
+
+/// [`mac_bit`] of a MAC that was loaded as its first four and last two bytes.
+#[inline(always)]
+#[must_use]
+pub const fn mac_bit_of(first: u32, last: u16) -> u32 {
+    (first ^ (last as u32).wrapping_mul(0x85EB_CA6B)).wrapping_mul(0x9E37_79B1) >> 20
 }

@@ -59,6 +59,13 @@ impl Mac {
         }
     }
 
+    /// Its bit in `Filter::peers`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bit(self) -> u32 {
+        crate::abi::mac_bit_of(self.high, self.low)
+    }
+
     /// Whether the address is a group's: multicast or broadcast (the first byte's lowest bit as sent).
     #[inline(always)]
     #[must_use]
@@ -117,6 +124,7 @@ mod tests {
             readdress(frame, source(frame), Mac::new([0xAA; 6]));
         }
         assert_eq!(bytes, [7, 8, 9, 10, 11, 12, 0xAA, 0xAA, 0xAA, 0xAA, 0xAA, 0xAA, 8, 0]);
+        assert_eq!(Mac::new([2, 0, 0, 1, 2, 3]).bit(), crate::abi::mac_bit([2, 0, 0, 1, 2, 3]));
         assert!(Mac::new([0xFF; 6]).is_group() && Mac::new([1, 0, 0x5E, 0, 0, 1]).is_group());
         assert!(!Mac::new([2, 0, 0, 0, 0, 1]).is_group());
     }
