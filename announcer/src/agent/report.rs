@@ -1,11 +1,15 @@
 //! Answers to the questions of the control socket and of a scrape.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+};
 
 use announcer_ebpf::abi;
 
 use super::state::Agent;
 use crate::{
+    api::names,
     apply::maps::Counters,
     observe::{
         Query,
@@ -81,12 +85,16 @@ impl Agent {
     }
 
     fn services(&self) -> Vec<ServiceStatus> {
-        self.served().map(|(name, service)| self.service(name, service)).collect()
+        let mut backends = BTreeMap::<&ObjectName, Vec<(&Frontend, &Backend)>>::new();
+        for (frontend, backend) in &self.forwarding.services {
+            backends.entry(&backend.service).or_default().push((frontend, backend));
+        }
+        self.served()
+            .map(|(name, service)| self.service(name, service, backends.remove(name).unwrap_or_default()))
+            .collect()
     }
 
-    fn service(&self, name: &ObjectName, service: &Service) -> ServiceStatus {
-        let backends: Vec<(&Frontend, &Backend)> =
-            self.forwarding.services.iter().filter(|(_, backend)| backend.service == *name).collect();
+    fn service(&self, name: &ObjectName, service: &Service, backends: Vec<(&Frontend, &Backend)>) -> ServiceStatus {
         let addresses: Vec<IpAddr> = service.ingress.iter().map(|ingress| ingress.ip).collect();
         let (kind, why) = if let Some((_, backend)) = backends.first() {
             if backend.kernel_path {
@@ -132,10 +140,9 @@ impl Agent {
 
     /// Services that have an address of ours, or wait for one.
     fn served(&self) -> impl Iterator<Item = (&ObjectName, &Service)> {
-        self.world.services.iter().filter(|(name, service)| {
-            service.load_balancer
-                && (service.class.as_deref() == Some(crate::api::names::CLASS)
-                    || self.world.claims.values().any(|claim| claim.services.contains(name)))
+        let claimed: BTreeSet<&ObjectName> = self.world.claims.values().flat_map(|claim| &claim.services).collect();
+        self.world.services.iter().filter(move |(name, service)| {
+            service.load_balancer && (service.class.as_deref() == Some(names::CLASS) || claimed.contains(name))
         })
     }
 

@@ -71,8 +71,10 @@ impl Cleanup {
             }
         }
         show::print(self.output, &removed, table)?;
-        while self.wait {
-            std::thread::park();
+        if self.wait {
+            loop {
+                std::thread::park();
+            }
         }
         Ok(())
     }
