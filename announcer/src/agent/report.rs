@@ -142,7 +142,11 @@ impl Agent {
     fn served(&self) -> impl Iterator<Item = (&ObjectName, &Service)> {
         let claimed: BTreeSet<&ObjectName> = self.world.claims.values().flat_map(|claim| &claim.services).collect();
         self.world.services.iter().filter(move |(name, service)| {
-            service.load_balancer && (service.class.as_deref() == Some(names::CLASS) || claimed.contains(name))
+            let ours = |kind: &str| kind == names::CONDITION_IPAM;
+            service.load_balancer
+                && (service.class.as_deref() == Some(names::CLASS)
+                    || claimed.contains(name)
+                    || service.conditions.iter().any(|condition| ours(&condition.kind)))
         })
     }
 
