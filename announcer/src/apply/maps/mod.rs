@@ -174,3 +174,6 @@ impl Forwarder {
 fn sizes(settings: &Settings) -> Sizes {
     Sizes { flows: settings.flows, slots: settings.slots }
 }
+
+#[cfg(test)]
+mod tests;

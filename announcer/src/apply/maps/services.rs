@@ -98,26 +98,28 @@ pub(super) fn write<S: Store>(
             staged.push(Staged { key, held: next });
         }
     }
-    places.ledger.flush()?;
+    let mut written = places.ledger.flush();
     for Staged { key, held: next } in staged {
-        let before = held.get(&key);
-        if before.is_none_or(|before| before.entry != next.entry) {
-            places.store.set_service(&key, &next.entry)?;
+        if written.is_ok() && held.get(&key).is_none_or(|before| before.entry != next.entry) {
+            written = places.store.set_service(&key, &next.entry);
             pass.writes += 1;
         }
-        if let Some(before) = held.insert(key, next) {
-            // What the new entry uses too was counted once more when it was staged.
+        // What both use was counted once more when the next was staged, so one of the two is given up: the earlier,
+        // or after a failure the one that was not written.
+        if written.is_err() {
+            release(&next, held.get(&key), places.placed, pass);
+        } else if let Some(before) = held.insert(key, next) {
             release(&before, held.get(&key), places.placed, pass);
         }
     }
-    Ok(())
+    written
 }
 
-/// Gives up what `before` used and `after` does not.
-fn release(before: &Held, after: Option<&Held>, placed: &mut Placed, pass: &Pass) {
-    before.history.tables().for_each(|table| placed.release(table, pass.ticks));
-    if after.is_none_or(|after| after.entry.local != before.entry.local) {
-        placed.retire(before.entry.local, pass.ticks);
+/// Gives up what `unused` uses and `kept` does not.
+fn release(unused: &Held, kept: Option<&Held>, placed: &mut Placed, pass: &Pass) {
+    unused.history.tables().for_each(|table| placed.release(table, pass.ticks));
+    if kept.is_none_or(|kept| kept.entry.local != unused.entry.local) {
+        placed.retire(unused.entry.local, pass.ticks);
     }
 }
 
