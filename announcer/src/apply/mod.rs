@@ -3,5 +3,9 @@
 
 pub mod allocator;
 pub mod announce;
+mod claims;
+pub mod error;
+mod events;
 pub mod leases;
 pub mod maps;
+mod status;

@@ -1,6 +1,6 @@
 //! What the allocator writes, as plain data.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use crate::world::model::{Condition, ObjectName, PoolCounts};
 
@@ -75,7 +75,7 @@ pub struct PolicyStatus {
 }
 
 /// What an Event says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Notice {
     pub subject: Subject,
     pub severity: Severity,
@@ -85,13 +85,22 @@ pub struct Notice {
 }
 
 /// The object that an Event is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Subject {
     Service { name: ObjectName, uid: String },
     Pool { name: String, uid: String },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service { name, .. } => write!(f, "Service {name}"),
+            Self::Pool { name, .. } => write!(f, "LoadBalancerIPPool {name}"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Severity {
     Normal,
     Warning,
