@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::world::model::{
-    Claim, Heartbeat, Link, LinkFacts, Mac, Moment, Node, NodeFacts, ObjectName, Policy, Service, World,
+    AttachMode, Claim, Heartbeat, Link, LinkFacts, Mac, Moment, Node, NodeFacts, ObjectName, Policy, Service, World,
 };
 
 pub(super) fn at(seconds: u64) -> Moment {
@@ -66,7 +66,7 @@ pub(super) fn become_node(world: &mut World, n: usize) {
     world.links = links
         .into_iter()
         .map(|LinkFacts { name, mac, addresses, up }| {
-            (name.clone(), Link { name, index: 2, mac, mtu: 1500, up, addresses, attached: None })
+            (name.clone(), Link { name, index: 2, mac, mtu: 1500, up, addresses, attached: Some(AttachMode::Native) })
         })
         .collect::<BTreeMap<_, _>>();
 }

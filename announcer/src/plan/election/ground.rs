@@ -113,7 +113,7 @@ impl<'a> Ground<'a> {
         self.world
             .links
             .values()
-            .filter(|link| link.up && self.in_subnet(&link.addresses, &networks))
+            .filter(|link| link.up && link.attached.is_some() && self.in_subnet(&link.addresses, &networks))
             .filter(|link| policies.iter().any(|index| self.policies[*index].allows(&link.name)))
             .map(|link| link.name.clone())
             .collect()
@@ -128,7 +128,7 @@ impl<'a> Ground<'a> {
     }
 
     fn own_link_up(&self, name: &str) -> bool {
-        self.world.links.get(name).is_some_and(|link| link.up)
+        self.world.links.get(name).is_some_and(|link| link.up && link.attached.is_some())
     }
 
     fn policies_of(&self, vip: IpAddr, claim: &Claim) -> Result<Vec<usize>, Reason> {

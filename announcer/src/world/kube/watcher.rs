@@ -24,6 +24,8 @@ use crate::world::message::{Kind, Message, Update};
 const PAGE: u32 = 500;
 /// Longest pause between two tries. kube's own default grows to 30 s, longer than a heartbeat may be missed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A page of a list that takes longer is asked for anew: its connection may have died while it lay idle.
+const PAGE_WITHIN: Duration = Duration::from_secs(30);
 /// A watch that works again says nothing until something changes: no further error for this long means it does.
 const TROUBLE_FADES: Duration = Duration::from_secs(30);
 
@@ -75,8 +77,10 @@ pub(super) async fn run<K, Id, V>(
         let config = Config::default().page_size(PAGE);
         let mut events = watcher(watched.api.clone(), config).backoff(Pauses::default()).boxed();
         let mut listing = Vec::new();
+        let (mut listed, mut heard) = (false, false);
         loop {
-            let next = timeout(watched.idle.unwrap_or(Duration::MAX), events.next());
+            let patience = if listed { watched.idle } else { Some(PAGE_WITHIN) };
+            let next = timeout(patience.unwrap_or(Duration::MAX), events.next());
             let event = tokio::select! {
                 event = next => event,
                 () = teller.faded() => {
@@ -93,7 +97,10 @@ pub(super) async fn run<K, Id, V>(
             let update = match event {
                 Err(_) => {
                     tracing::debug!(kind = %watched.kind, "the watch is silent: starting it anew");
-                    stalled.send_modify(|count| *count += 1);
+                    // Only where there was news before: with nobody beating at all, silence is no sign.
+                    if heard {
+                        stalled.send_modify(|count| *count += 1);
+                    }
                     break;
                 }
                 Ok(None) => break,
@@ -107,6 +114,7 @@ pub(super) async fn run<K, Id, V>(
             };
             let update = match update {
                 Event::Init => {
+                    listed = false;
                     listing.clear();
                     continue;
                 }
@@ -114,13 +122,17 @@ pub(super) async fn run<K, Id, V>(
                     listing.extend((watched.read)(&object).map(|value| ((watched.id)(&object), value)));
                     continue;
                 }
-                Event::InitDone => Update::All(std::mem::take(&mut listing)),
+                Event::InitDone => {
+                    listed = true;
+                    Update::All(std::mem::take(&mut listing))
+                }
                 Event::Apply(object) => match (watched.read)(&object) {
                     Some(value) => Update::Set((watched.id)(&object), value),
                     None => Update::Gone((watched.id)(&object)),
                 },
                 Event::Delete(object) => Update::Gone((watched.id)(&object)),
             };
+            heard |= !matches!(update, Update::All(_));
             if !teller.well().await || teller.to.send((watched.wrap)(update)).await.is_err() {
                 return;
             }
