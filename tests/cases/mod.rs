@@ -5,6 +5,7 @@ mod agents;
 mod bad_input;
 mod changes;
 mod control_plane;
+mod deploy;
 mod lost_node;
 mod not_ours;
 mod plain_lab;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Case> {
         not_ours::cases(),
         agents::cases(),
         control_plane::cases(),
+        deploy::cases(),
         bad_input::cases(),
         traces::cases(),
     ]

@@ -22,8 +22,11 @@ pub(crate) enum Bench {
 /// Not root, a build fails, or the demo does.
 pub(crate) fn demo(workspace: &Workspace, keep: bool, clean: bool) -> Result<()> {
     setup::require_root("cargo xtask demo")?;
-    setup::run(workspace, &[Need::Build, Need::Kube, Need::Lab])?;
-    build::for_tests(workspace, Profile::Debug)?;
+    // Removing needs nothing but the program that made it.
+    if !(clean && workspace.binary(Profile::Debug, "announcer-tests").is_file()) {
+        setup::run(workspace, &[Need::Build, Need::Kube, Need::Lab])?;
+        build::for_tests(workspace, Profile::Debug)?;
+    }
     let mut command = announcer_tests(workspace, Profile::Debug)?;
     command.arg("demo");
     if keep {
