@@ -111,6 +111,7 @@ impl Agent {
             self.pace.due().filter(|_| complete),
             Some(self.next_push).filter(|_| self.in_force()),
             Some(self.next_scan),
+            self.world.next_death(self.clock.now()).filter(|_| complete),
         ];
         times.into_iter().flatten().min().map(|at| self.clock.instant(at))
     }
@@ -140,6 +141,9 @@ impl Agent {
         if self.next_push <= now && self.in_force() {
             self.push_deadline(now);
         }
+        if self.is_one_dead(now) {
+            self.pace.no_later_than(now);
+        }
         // Until every first list is in, nothing is taken back that an earlier run programmed.
         if self.world.is_complete() && self.pace.take(now) {
             self.plan(now);
@@ -152,6 +156,12 @@ impl Agent {
         }
         self.health.stamp();
         self.health.set_ready(self.waiting());
+    }
+
+    /// A node that the last plan counted as alive is not any more. Asked at every turn: a beat moves the time of a death
+    /// and is no change that is planned for.
+    fn is_one_dead(&self, now: Moment) -> bool {
+        self.election.alive.iter().any(|node| !self.world.is_alive(node, now))
     }
 
     /// The agent ends: the data path has the whole hold time from now.
@@ -219,9 +229,6 @@ impl Agent {
         self.election = election::plan(&self.world, now, &ElectionSettings::default());
         self.forwarding = forwarding::plan(&self.world, &self.election);
         self.metrics.plan_seconds.observe(started.elapsed().as_secs_f64());
-        if let Some(at) = self.election.next_check {
-            self.pace.no_later_than(at);
-        }
         let started = Instant::now();
         let applied = self.forwarder.apply(&self.forwarding, now);
         self.metrics.apply_seconds.observe(started.elapsed().as_secs_f64());
