@@ -66,6 +66,9 @@ pub fn remove_stale() {
 /// Removes everything that carries the run's id.
 pub fn remove(run: &RunId) {
     let namespaces = namespaces(*run);
+    if namespaces.is_empty() && !run.directory().exists() && !run.bpffs().exists() {
+        return;
+    }
     end_processes(*run, &namespaces);
     // Removing a link's pin detaches its program.
     remove_tree(&run.bpffs());

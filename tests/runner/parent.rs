@@ -339,3 +339,20 @@ fn show_tail(log: &Path) {
     }
     println!("        log: {}", log.display());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_one_unit_and_lone_cases_come_last() {
+        let case = |name: &str| Case::new(Suite::Lab, name, |_| Ok(()));
+        let cases = [case("a").group("g"), case("b").alone(), case("c"), case("d").group("g")];
+        let names = |repeat| -> Vec<String> {
+            let all: Vec<&Case> = cases.iter().collect();
+            units(&all, repeat).into_iter().map(|u| Vec::from(u.names).join("+")).collect()
+        };
+        assert_eq!(names(1), ["a+d", "c", "b"]);
+        assert_eq!(names(2).len(), 6);
+    }
+}
