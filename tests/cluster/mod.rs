@@ -198,7 +198,7 @@ impl Cluster {
             .collect())
     }
 
-    /// What the agents logged last: for the log of a case that fails.
+    /// Writes what the agents logged last to standard error.
     pub fn explain(&self) {
         for (node, agent) in &self.agents {
             let log = agent.log();
@@ -224,14 +224,6 @@ impl Cluster {
             ensure!(agent.ended()?.is_none(), "the agent on {node} ended: {}", agent.last_line());
         }
         Ok(())
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.explain();
-        }
     }
 }
 

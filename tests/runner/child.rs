@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 
 use super::{Case, Scope, Skip};
-use crate::lab::RunId;
+use crate::lab::{RunId, reaper};
 
 /// The descriptor on which a child reports to the runner.
 pub(super) const REPORT_FD: i32 = 3;
@@ -47,14 +47,34 @@ pub fn run_child(registry: Vec<Case>, run: RunId, keep: bool, logs: &Path, names
         };
         let failed = line.starts_with("fail");
         if failed {
-            // The lab says what it knows and is removed before the verdict is out.
-            drop(scope);
+            show_agents(&run);
+            // The lab is removed before the verdict is out, or stays with all that runs in it.
+            if keep && reaper::keep(run).is_ok() {
+                std::mem::forget(scope);
+            } else {
+                drop(scope);
+            }
             writeln!(report, "{line}")?;
             std::process::exit(1);
         }
         writeln!(report, "{line}")?;
     }
     Ok(())
+}
+
+/// Writes what the lab's agents logged last to the case's log.
+fn show_agents(run: &RunId) {
+    const ENOUGH: usize = 20;
+    let entries = std::fs::read_dir(run.directory()).into_iter().flatten().flatten();
+    let logs = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "log"));
+    for path in logs.filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("agent"))) {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        eprintln!("--- {} ends:", path.display());
+        for line in &lines[lines.len().saturating_sub(ENOUGH)..] {
+            eprintln!("{line}");
+        }
+    }
 }
 
 /// The text on one line, cut where a reader has enough: the whole of it is in the log.
