@@ -4,6 +4,7 @@
 //! remove it: see [`reaper`]. Several labs run side by side, with the same addresses.
 
 mod guard;
+pub mod logs;
 mod namespace;
 mod network;
 mod pass;

@@ -4,8 +4,8 @@ use announcer::world::model::Mac;
 use anyhow::{Context, bail};
 
 use super::{
-    API_SERVER, GATEWAY, Namespace, PREFIX, RunId, client_address, guard::Guard, namespace::ip_batch, node_address,
-    node_mac, pass, reaper,
+    API_SERVER, GATEWAY, Namespace, PREFIX, RunId, client_address, guard::Guard, logs, namespace::ip_batch,
+    node_address, node_mac, pass, reaper,
 };
 
 /// How many of each.
@@ -164,6 +164,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if !self.kept {
+            logs::save_dropped(self.run);
             reaper::remove(&self.run);
         }
     }

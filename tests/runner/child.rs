@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 
 use super::{Case, Scope, Skip};
-use crate::lab::{RunId, reaper};
+use crate::lab::{RunId, logs, reaper};
 
 /// The descriptor on which a child reports to the runner.
 pub(super) const REPORT_FD: i32 = 3;
@@ -23,15 +23,22 @@ pub(super) fn log_name(run: &RunId, case: &str) -> String {
 
 /// Runs `names` one after another and reports each; stops at the first failure. Called in a process that the runner
 /// started: standard output and error become the case's log.
-pub fn run_child(registry: Vec<Case>, run: RunId, keep: bool, logs: &Path, names: &[String]) -> anyhow::Result<()> {
+pub fn run_child(
+    registry: Vec<Case>,
+    run: RunId,
+    keep: bool,
+    log_directory: &Path,
+    names: &[String],
+) -> anyhow::Result<()> {
     // SAFETY: the runner opened this descriptor for us and nothing else in this process knows of it.
     let mut report = unsafe { File::from_raw_fd(REPORT_FD) };
     nix::fcntl::fcntl(&report, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))
         .context("the report descriptor is not open: `case` is started by `announcer-tests run` only")?;
-    let mut scope = Scope { run, keep, logs: logs.to_owned(), shared: None };
+    logs::save_on_drop(log_directory);
+    let mut scope = Scope { run, keep, logs: log_directory.to_owned(), shared: None };
     for name in names {
         let case = registry.iter().find(|c| c.name == *name).with_context(|| format!("no case {name:?}"))?;
-        redirect(&logs.join(log_name(&scope.run, name)))?;
+        redirect(&log_directory.join(log_name(&scope.run, name)))?;
         writeln!(report, "start {name}")?;
         let result = catch_unwind(AssertUnwindSafe(|| (case.body)(&mut scope)));
         let line = match &result {
@@ -47,7 +54,7 @@ pub fn run_child(registry: Vec<Case>, run: RunId, keep: bool, logs: &Path, names
         };
         let failed = line.starts_with("fail");
         if failed {
-            show_agents(&run);
+            show_agents(&run, log_directory);
             // The lab is removed before the verdict is out, or stays with all that runs in it.
             if keep && reaper::keep(run).is_ok() {
                 std::mem::forget(scope);
@@ -63,11 +70,16 @@ pub fn run_child(registry: Vec<Case>, run: RunId, keep: bool, logs: &Path, names
 }
 
 /// Writes what the lab's agents logged last to the case's log.
-fn show_agents(run: &RunId) {
-    const ENOUGH: usize = 20;
-    let entries = std::fs::read_dir(run.directory()).into_iter().flatten().flatten();
-    let logs = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "log"));
-    for path in logs.filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("agent"))) {
+fn show_agents(run: &RunId, saved: &Path) {
+    const ENOUGH: usize = 15;
+    let mut paths = logs::agents(&run.directory());
+    if paths.is_empty() {
+        // The lab went with the error.
+        let own = format!("{}-agent", run.number());
+        paths = logs::agents(saved);
+        paths.retain(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&own)));
+    }
+    for path in paths {
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         eprintln!("--- {} ends:", path.display());

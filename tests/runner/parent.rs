@@ -22,7 +22,7 @@ use super::{
     Case, Suite,
     child::{REPORT_FD, log_name},
 };
-use crate::lab::{RunId, reaper};
+use crate::lab::{RunId, logs, reaper};
 
 /// Lines of a failed case's log that are shown; the whole log is kept.
 const TAIL_LINES: usize = 60;
@@ -271,6 +271,7 @@ impl Runner<'_> {
                 "the process ended without a verdict".to_owned()
             };
             self.verdict(at, "fail", &name, &why);
+            logs::save(self.running[at].run, &self.logs);
         }
         let mut running = self.running.swap_remove(at);
         kill_group(&running.child);
