@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 
 use super::served::{Served, outcome};
 use crate::{
-    lab::{Process, client_address, node_address, traffic},
+    lab::{Process, client_address, node_address, ping, traffic},
     runner::{Case, Scope, Suite},
     wait::wait_until,
 };
@@ -58,8 +58,8 @@ fn not_ours(scope: &mut Scope) -> anyhow::Result<()> {
             traffic::udp_ask(client, to, &payload, Duration::from_secs(2)).context("a fragmented datagram")?;
         ensure!(back == payload, "a fragmented datagram came back changed");
     }
-    let text = client.text(&format!("ping -c 5 -i 0.1 -W 1 -s 4000 {}", node_address(1)))?;
-    ensure!(text.contains("5 received"), "{text}");
+    let answered = ping(client, node_address(1), 5, 4_000)?;
+    ensure!(answered == 5, "{answered} of 5 pings of three fragments were answered");
 
     let listener = node.namespace.run(|| -> anyhow::Result<UdpSocket> {
         let socket = UdpSocket::bind((GROUP, 5353))?;

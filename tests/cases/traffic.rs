@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 
 use super::served::{SOON, Served};
 use crate::{
-    lab::{Namespace, client_address, traffic, wire},
+    lab::{Namespace, client_address, ping, traffic, wire},
     runner::{Case, Scope, Suite, skip},
 };
 
@@ -19,7 +19,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new(Suite::Lab, "pods_on_three_nodes_answer_and_see_the_clients_address", three_pods),
         Case::new(Suite::Lab, "curl_fetches_through_the_address", curl),
         Case::new(Suite::Lab, "udp_is_answered_from_the_address_with_the_clients_address_seen", udp),
-        Case::new(Suite::Lab, "the_address_answers_a_ping", ping),
+        Case::new(Suite::Lab, "the_address_answers_a_ping", echo),
         Case::new(Suite::Lab, "200_mb_each_way_arrive_whole_and_without_checksum_errors", bulk).limit(120),
         Case::new(Suite::Lab, "transfers_stay_whole_when_the_pod_checks_its_own_checksums", pod_without_offload),
     ]
@@ -87,10 +87,12 @@ fn udp(scope: &mut Scope) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn ping(scope: &mut Scope) -> anyhow::Result<()> {
+fn echo(scope: &mut Scope) -> anyhow::Result<()> {
     let served = Served::of(scope)?;
-    let text = served.cluster.lab.client().text(&format!("ping -c 3 -i 0.1 -W 1 {}", served.vip))?;
-    ensure!(text.contains("3 received"), "{text}");
+    for size in [0, 1, 56, 1400] {
+        let answered = ping(served.cluster.lab.client(), served.vip, 5, size)?;
+        ensure!(answered == 5, "{answered} of 5 pings with {size} bytes were answered");
+    }
     Ok(())
 }
 
