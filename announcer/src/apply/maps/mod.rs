@@ -143,7 +143,7 @@ impl Forwarder {
     /// # Errors
     /// A system call on a map fails.
     pub fn scan_flows(&mut self) -> Result<FlowScan, Error> {
-        self.executor.scan()
+        self.executor.scan(datapath::ticks())
     }
 
     /// Readable when [`Self::next_event`] has one.

@@ -269,7 +269,7 @@ fn a_scan_tells_which_earlier_tables_flows_need() {
     agent.fake.0.borrow_mut().flows = vec![(key, known), (FlowKey { client: 1, ..key }, void)];
     // Most rows are n2's now.
     agent.settle(&plan(&[Pods(80, 1, 1), Pods(80, 2, 39)]));
-    let scan = agent.executor.scan().unwrap();
+    let scan = agent.executor.scan(0).unwrap();
     assert_eq!((scan.flows, scan.by_frontend), (1, [(frontend(80), 1)].into()));
     let hash = flow_hash(&flow_key("cluster"), key.client, key.vip, key.client_port, key.port, 6);
     let newest = agent.entry(80).newest;
