@@ -5,6 +5,7 @@ mod agents;
 mod bad_input;
 mod changes;
 mod control_plane;
+mod data_path;
 mod deploy;
 mod lost_node;
 mod not_ours;
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Case> {
         agents::cases(),
         control_plane::cases(),
         deploy::cases(),
+        data_path::cases(),
         bad_input::cases(),
         traces::cases(),
     ]

@@ -14,7 +14,7 @@ use aya::{
 };
 use tracing::{info, warn};
 
-use super::{Error, Pins, Sizes, error::os_error, load::load, sys};
+use super::{Error, Pins, Sizes, error::os_error, load::load, occupant::occupant, sys};
 use crate::world::model::{AttachMode, Link};
 
 /// Above this a native program must take packets of several buffers. Drivers differ (3,498 to 3,520 were seen).
@@ -36,8 +36,15 @@ pub fn attach(
     let mut object = load(pins, sizes, slot)?;
     let dir = pins.link(&link.name);
     std::fs::create_dir_all(&dir).map_err(|source| Error::File { path: dir.clone(), source })?;
-    egress(&mut object, link, &dir.join("egress"))?;
-    xdp(&mut object, link, &dir.join("xdp"), earlier)
+    let (xdp_pin, egress_pin) = (dir.join("xdp"), dir.join("egress"));
+    egress(&mut object, link, &egress_pin)?;
+    let attached = xdp(&mut object, link, &xdp_pin, earlier);
+    if attached.is_err() && !xdp_pin.exists() {
+        // Nothing is left on a link that is not served.
+        unpin(&egress_pin)?;
+        let _not_empty: io::Result<()> = std::fs::remove_dir(&dir);
+    }
+    attached
 }
 
 /// Takes the programs off a link. Traffic is forwarded no more once XDP is gone, so that goes first.
@@ -153,6 +160,10 @@ fn xdp(object: &mut Ebpf, link: &Link, pin: &Path, earlier: Option<AttachMode>) 
     };
     let mut reason = None;
     for mode in modes {
+        if *mode != AttachMode::NativeFrags {
+            // A program that the kernel refuses is refused in every mode.
+            loaded(object, *mode)?;
+        }
         match attach_new(object, link, *mode) {
             Ok(attached) => {
                 attached.pin(pin).map_err(|error| Error::of_bpf(format!("pinning {}", pin.display()), error))?;
@@ -161,7 +172,8 @@ fn xdp(object: &mut Ebpf, link: &Link, pin: &Path, earlier: Option<AttachMode>) 
             Err(Error::Kernel { source, .. }) => {
                 match os_error(source.as_ref()) {
                     Some(libc::EBUSY | libc::EEXIST) => {
-                        return Err(Error::LinkTaken { link: link.name.clone(), program: "of another owner".into() });
+                        let program = occupant(link.index);
+                        return Err(Error::LinkTaken { link: link.name.clone(), program });
                     }
                     Some(libc::ENODEV) => return Err(Error::NoLink { link: link.name.clone() }),
                     _ => {}

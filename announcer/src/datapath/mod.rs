@@ -11,6 +11,7 @@ mod extents;
 mod load;
 mod maps;
 mod object;
+mod occupant;
 mod slots;
 mod sys;
 
