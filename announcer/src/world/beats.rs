@@ -29,15 +29,16 @@ impl World {
         self.heartbeats.get(node).is_some_and(|beat| judged.since(beat.observed) <= STALE_AFTER)
     }
 
-    /// When time alone next makes a living node a dead one; None while nothing is judged.
+    /// When to look again whether a living node has died, as a beat that does not come is no news. None: nothing is
+    /// judged now, and the return of this node's own beats will be news.
     #[must_use]
     pub fn next_death(&self, now: Moment) -> Option<Moment> {
-        let (judged, end) = (self.judged_at(now), self.view_end());
+        let judged = self.judged_at(now);
         self.heartbeats
             .values()
             .filter(|beat| judged.since(beat.observed) <= STALE_AFTER)
             .map(|beat| Moment(beat.observed.0 + STALE_AFTER + Duration::from_millis(1)))
-            .filter(|at| end.is_none_or(|end| *at <= end))
+            .filter(|at| *at > now)
             .min()
     }
 

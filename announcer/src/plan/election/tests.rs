@@ -78,6 +78,13 @@ fn a_dead_holder_is_replaced_once_its_beats_have_stopped_for_25_seconds() {
 }
 
 #[test]
+fn the_next_check_is_when_the_first_node_would_be_dead_though_the_own_view_is_shorter() {
+    let world = world(2, &[Some(1)], at(NOW));
+    let check = plan_at(&world, NOW).next_check.unwrap();
+    assert_eq!(check.since(at(NOW)).as_millis(), 25_001);
+}
+
+#[test]
 fn a_node_that_does_not_see_its_own_beats_takes_nobody_for_dead_and_keeps_what_it_leads() {
     let mut world = world(3, &[Some(0), Some(1)], at(NOW));
     for beat in world.heartbeats.values_mut() {
