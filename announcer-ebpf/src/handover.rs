@@ -5,7 +5,7 @@
 //! uses its own list; with equal lists every owner is asked, and with any lists the walk ends after [`MAX_HOPS`] hops.
 
 use crate::abi::{
-    Earlier, MAX_EARLIER, MAX_OWNERS, NO_NODE, ServiceEntry, TableRef, Ticks, UDP_TIMEOUT_MS, ticks_of_ms,
+    Earlier, MAX_EARLIER, MAX_OWNERS, NO_NODE, ServiceEntry, TableRef, Ticks, UDP_TIMEOUT_MS, elapsed, ticks_of_ms,
 };
 use crate::hash::row;
 
@@ -166,7 +166,7 @@ pub fn owners(
             return owners;
         }
         let earlier: Earlier = service.earlier[place];
-        if now.wrapping_sub(earlier.superseded) > oldest {
+        if elapsed(now, earlier.superseded) > oldest {
             return owners;
         }
         table = earlier.table;

@@ -80,7 +80,8 @@ pub fn with_list(owners: &[u32], local: TableRef) -> Result<ServiceEntry> {
     let mut entry = served_by(owners[0], local);
     entry.changed = ago(3_600_000)?;
     for (place, owner) in entry.earlier.iter_mut().zip(&owners[1..]) {
-        *place = Earlier { table: one(*owner), superseded: entry.changed };
+        // Within UDP's timeout.
+        *place = Earlier { table: one(*owner), superseded: ago(30_000)? };
     }
     entry.earlier_len = u16::try_from(owners.len() - 1)?;
     Ok(entry)

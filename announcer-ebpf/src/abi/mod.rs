@@ -97,6 +97,15 @@ pub const fn ticks_of_ms(ms: u64) -> Ticks {
     ((ms * 1_000_000) >> TICK_SHIFT) as Ticks
 }
 
+/// Ticks from `then` to `now`. A `then` that is less than a minute ahead counts as now: the clocks that both sides read
+/// (one of them coarse) differ by a tick.
+#[inline(always)]
+#[must_use]
+pub const fn elapsed(now: Ticks, then: Ticks) -> Ticks {
+    let ticks = now.wrapping_sub(then);
+    if ticks > Ticks::MAX - ticks_of_ms(60_000) { 0 } else { ticks }
+}
+
 /// An address as the maps hold it.
 #[must_use]
 pub const fn addr(ip: core::net::Ipv4Addr) -> u32 {
@@ -108,4 +117,18 @@ pub const fn addr(ip: core::net::Ipv4Addr) -> u32 {
 pub const fn ip(addr: u32) -> core::net::Ipv4Addr {
     let [a, b, c, d] = addr.to_ne_bytes();
     core::net::Ipv4Addr::new(a, b, c, d)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_elapses_across_the_wrap_and_a_stamp_just_ahead_counts_as_now() {
+        assert_eq!(elapsed(1_000, 400), 600);
+        assert_eq!(elapsed(5, Ticks::MAX - 4), 10);
+        assert_eq!(elapsed(1_000, 1_001), 0);
+        assert_eq!(elapsed(0, 1), 0);
+        assert_eq!(elapsed(10, 10 + ticks_of_ms(3_600_000)), Ticks::MAX - ticks_of_ms(3_600_000) + 1);
+    }
 }

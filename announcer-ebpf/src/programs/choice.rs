@@ -1,7 +1,8 @@
 //! A pod of this node for a flow that has none.
 
 use announcer_ebpf::abi::{
-    ENDPOINT_PRESENT, FlowEntry, FlowKey, Outcome, ReverseEntry, ReverseKey, ServiceEntry, UDP_TIMEOUT_MS, ticks_of_ms,
+    ENDPOINT_PRESENT, FlowEntry, FlowKey, Outcome, ReverseEntry, ReverseKey, ServiceEntry, UDP_TIMEOUT_MS, elapsed,
+    ticks_of_ms,
 };
 use announcer_ebpf::hash::{remix, row};
 use aya_ebpf::bindings::xdp_md;
@@ -125,7 +126,7 @@ fn lives(entry: &ReverseEntry, key: &ReverseKey, now: u32) -> u32 {
         return 0;
     }
     let udp = key.protocol == announcer_ebpf::packet::ipv4::UDP;
-    if udp && now.wrapping_sub(entry.seen) > ticks_of_ms(UDP_TIMEOUT_MS) {
+    if udp && elapsed(now, entry.seen) > ticks_of_ms(UDP_TIMEOUT_MS) {
         return 0;
     }
     let forward = FlowKey {

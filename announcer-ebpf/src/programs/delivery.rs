@@ -2,7 +2,7 @@
 
 use announcer_ebpf::abi::{
     CLOSED_TIMEOUT_MS, ENDPOINT_PRESENT, ENDPOINT_READY, EndpointEntry, FLOW_CLIENT_FIN, FLOW_POD_FIN, FLOW_RESET,
-    FlowEntry, Outcome, ReverseEntry, ReverseKey, SEEN_INTERVAL_MS, ServiceEntry, Ticks, ticks_of_ms,
+    FlowEntry, Outcome, ReverseEntry, ReverseKey, SEEN_INTERVAL_MS, ServiceEntry, Ticks, elapsed, ticks_of_ms,
 };
 use announcer_ebpf::packet::{Frame, ethernet, ipv4, transport};
 use aya_ebpf::bindings::xdp_md;
@@ -17,7 +17,7 @@ use crate::maps::{ENDPOINTS, FLOWS, HALF_OPEN, REVERSE, REVERSE_HALF};
 #[inline(always)]
 pub(super) fn is_over(state: u32, seen: Ticks, now: Ticks) -> bool {
     let fins = FLOW_CLIENT_FIN | FLOW_POD_FIN;
-    (state & FLOW_RESET != 0 || state & fins == fins) && now.wrapping_sub(seen) > ticks_of_ms(CLOSED_TIMEOUT_MS)
+    (state & FLOW_RESET != 0 || state & fins == fins) && elapsed(now, seen) > ticks_of_ms(CLOSED_TIMEOUT_MS)
 }
 
 /// The pod of an entry, if it still holds: the same tenant of the index, and there.
@@ -102,7 +102,7 @@ pub(super) extern "C" fn announcer_stage_two(ctx: *mut xdp_md, flow: *mut Flow, 
         return unknown::announcer_unknown(ctx, flow, service);
     }
     let ends = flow.flags & (transport::FIN | transport::RST) != 0;
-    let due = now.wrapping_sub(seen) >= ticks_of_ms(SEEN_INTERVAL_MS);
+    let due = elapsed(now, seen) >= ticks_of_ms(SEEN_INTERVAL_MS);
     if half != 0 || ends || due || (begins && state != 0) {
         note(flow, entry, endpoint, service, half);
     }

@@ -4,7 +4,8 @@
 //! direct write would make the kernel copy every cloned packet that leaves, ours or not.
 
 use announcer_ebpf::abi::{
-    FLOW_POD_FIN, FLOW_RESET, FlowKey, Outcome, ReverseEntry, ReverseKey, SEEN_INTERVAL_MS, addr_bit, ticks_of_ms,
+    FLOW_POD_FIN, FLOW_RESET, FlowKey, Outcome, ReverseEntry, ReverseKey, SEEN_INTERVAL_MS, addr_bit, elapsed,
+    ticks_of_ms,
 };
 use announcer_ebpf::packet::{Frame, ethernet, ipv4, transport};
 use aya_ebpf::bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC};
@@ -59,10 +60,17 @@ fn translate(skb: *mut __sk_buff) -> Outcome {
         return Outcome::ReplyNotOurs;
     }
     let l4 = ethernet::LEN + header.len;
-    let Some(frame) = linear_l4(skb, header.len, tcp) else { return Outcome::ReplyNotOurs };
-    // SAFETY: `linear_l4` has checked for the header.
+    // Behind its ports a header may be cut short: found out only for a flow of ours.
+    let (frame, whole) = match linear_l4(skb, header.len, transport::min_len(header.protocol)) {
+        Some(frame) => (frame, true),
+        None => match linear_l4(skb, header.len, transport::UDP_LEN) {
+            Some(frame) => (frame, false),
+            None => return Outcome::ReplyNotOurs,
+        },
+    };
+    // SAFETY: `linear_l4` has checked for what is read.
     let (pod_port, client_port, flags) = unsafe {
-        let flags: u8 = if tcp { frame.load(transport::TCP_FLAGS) } else { 0 };
+        let flags: u8 = if tcp && whole { frame.load(transport::TCP_FLAGS) } else { 0 };
         (frame.load::<u16>(transport::SOURCE_PORT), frame.load::<u16>(transport::DESTINATION_PORT), flags)
     };
     let key =
@@ -70,31 +78,35 @@ fn translate(skb: *mut __sk_buff) -> Outcome {
     let Some(entry) = REVERSE.get_ptr_mut(&key).or_else(|| REVERSE_HALF.get_ptr_mut(&key)) else {
         return Outcome::ReplyNotOurs;
     };
+    // SAFETY: a map value.
+    let vip_index = unsafe { (*entry).vip_index };
+    if !whole {
+        count_vip(vip_index, |counters| counters.dropped += 1);
+        return Outcome::DropReplyMalformed;
+    }
     let Some(now) = now() else { return Outcome::Expired };
     // SAFETY: a map value.
     let (vip, port, seen) = unsafe { ((*entry).vip, (*entry).port, (*entry).seen) };
     let ends = flags & (transport::FIN | transport::RST);
-    if ends != 0 || now.wrapping_sub(seen) >= ticks_of_ms(SEEN_INTERVAL_MS) {
+    if ends != 0 || elapsed(now, seen) >= ticks_of_ms(SEEN_INTERVAL_MS) {
         note(&key, entry, u32::from(ends), now);
+    }
+    if !rewrite(skb, l4 as u32, tcp, (pod, pod_port), (vip, port)) {
+        count_vip(vip_index, |counters| counters.dropped += 1);
+        return Outcome::DropReplyMalformed;
     }
     // SAFETY: the context is valid.
     let (bytes, segments) = unsafe { ((*skb).len, (*skb).gso_segs) };
-    // SAFETY: a map value.
-    count_vip(unsafe { (*entry).vip_index }, |counters| {
+    count_vip(vip_index, |counters| {
         counters.replied_packets += u64::from(if segments == 0 { 1 } else { segments });
         counters.replied_bytes += u64::from(bytes);
     });
-    if rewrite(skb, l4 as u32, tcp, (pod, pod_port), (vip, port)) {
-        Outcome::ReplyTranslated
-    } else {
-        Outcome::DropReplyMalformed
-    }
+    Outcome::ReplyTranslated
 }
 
-/// The part of the packet that begins with the L4 header, which is there.
+/// The part of the packet that begins with the L4 header, with at least `least` bytes.
 #[inline(always)]
-fn linear_l4(skb: *mut __sk_buff, ip_len: usize, tcp: bool) -> Option<Packet> {
-    let least = if tcp { transport::TCP_LEN } else { transport::UDP_LEN };
+fn linear_l4(skb: *mut __sk_buff, ip_len: usize, least: usize) -> Option<Packet> {
     // SAFETY: the part is only read after `has`.
     let l4 = unsafe { Packet::of_skb(skb).part(ethernet::LEN) }.part_at(ip_len);
     if l4.has(least) {

@@ -17,7 +17,7 @@ use aya_ebpf::bindings::xdp_md;
 
 use super::count::{count, count_delivery, count_vip, finish, now};
 use super::frame::Packet;
-use super::{delivery, handed, neighbour, unmatched};
+use super::{delivery, handed, neighbour, unknown, unmatched};
 use crate::maps::{FILTER, LINK, LINKS, NODES, RUNTIME, SERVICES, SLOTS};
 
 /// A packet of a Service, as stage two gets it.
@@ -290,16 +290,24 @@ fn stage_one(
     };
     let hash = row_hash(runtime, service, &flow.key);
     let Some(owner) = handover::owner(newest, hash, slot) else { return refuse(Outcome::DropNoBackend) };
-    let Some(node) = node(u32::from(owner)) else { return refuse(Outcome::DropNodeUnreachable) };
+    let Some(mut chosen) = node(u32::from(owner)) else { return refuse(Outcome::DropNodeUnreachable) };
+    // SAFETY: map values.
+    unsafe {
+        if !lives((*chosen).flags) {
+            // Until the agent's next table, the flow's newest owner that lives stands in.
+            flow.hash = hash;
+            flow.now = now().unwrap_or_default();
+            let ways = unknown::ways(flow, service, (*runtime).own_node as u16);
+            let Some(other) = node(u32::from(ways.newest)) else { return refuse(Outcome::DropNodeUnreachable) };
+            chosen = other;
+        }
+    }
     // SAFETY: a map value.
-    let (node_flags, node_mac) = unsafe { ((*node).flags, Mac::new((*node).mac)) };
+    let (node_flags, node_mac) = unsafe { ((*chosen).flags, Mac::new((*chosen).mac)) };
     if node_flags & NODE_SELF != 0 {
         let outcome = delivery::announcer_stage_two(ctx, flow, service);
         count_delivery(vip_index, outcome, flow.bytes);
         return finish(outcome);
-    }
-    if !lives(node_flags) {
-        return refuse(Outcome::DropNodeUnreachable);
     }
     // SAFETY: both headers have been checked.
     unsafe {

@@ -1,6 +1,6 @@
 //! Stage two of a flow that this node does not know: taken here, handed on, or at its end.
 
-use announcer_ebpf::abi::{LIST_SETTLE_MS, NO_NODE, Outcome, ServiceEntry, ticks_of_ms};
+use announcer_ebpf::abi::{LIST_SETTLE_MS, NO_NODE, Outcome, ServiceEntry, elapsed, ticks_of_ms};
 use announcer_ebpf::handover::{self, Ways, mark};
 use announcer_ebpf::packet::ethernet::Mac;
 use announcer_ebpf::packet::{Frame, ethernet, ipv4};
@@ -9,7 +9,7 @@ use aya_ebpf::maps::lpm_trie::Key;
 
 use super::choice::{NONE, announcer_take};
 use super::frame::Packet;
-use super::ingress::{self, FROM_PEER, Flow, STAGE_ONE, TO_TAKE, link, lives, own_mac, row_hash, slot};
+use super::ingress::{self, FROM_OWNER, FROM_PEER, Flow, STAGE_ONE, TO_TAKE, link, lives, own_mac, row_hash, slot};
 use crate::maps::{RUNTIME, SOURCES};
 
 /// The packet's outcome, or `STAGE_ONE`. A global function, see `announcer_stage_two`.
@@ -36,11 +36,17 @@ pub(super) extern "C" fn announcer_unknown(ctx: *mut xdp_md, flow: *mut Flow, se
     let mut other = NO_NODE;
     if !to_take && !begins {
         let ways = ways(flow, service, me);
+        // SAFETY: a map value.
+        let has_pods = unsafe { (*service).local.rows } != 0;
+        if !tcp && !has_pods && flow.origin != FROM_OWNER && ways.other != NO_NODE {
+            // It may be new, and then this node could not take it when it comes back.
+            return send(ctx, ways.other, mark::TAKE_IT, u32::from(flow.hop) + 1, Outcome::HandedToTake as u32);
+        }
         if ways.next != NO_NODE {
             return send(ctx, ways.next, mark::HANDED_ON, u32::from(flow.hop) + 1, Outcome::HandedOn as u32);
         }
         if tcp {
-            if flow.now.wrapping_sub(changed) < ticks_of_ms(LIST_SETTLE_MS) {
+            if elapsed(flow.now, changed) < ticks_of_ms(LIST_SETTLE_MS) {
                 return Outcome::DropListChanged as u32;
             }
             // The pod that the SYN would have gone to resets the connection, or knows it: then an evicted flow is
@@ -69,7 +75,7 @@ pub(super) extern "C" fn announcer_unknown(ctx: *mut xdp_md, flow: *mut Flow, se
 
 /// Where the flow may go by this node's list.
 #[inline(always)]
-fn ways(flow: &Flow, service: *const ServiceEntry, me: u16) -> Ways {
+pub(super) fn ways(flow: &Flow, service: *const ServiceEntry, me: u16) -> Ways {
     let packed = announcer_ways(flow, service, u32::from(me));
     Ways { next: packed as u16, newest: (packed >> 16) as u16, other: (packed >> 32) as u16 }
 }
