@@ -269,7 +269,8 @@ impl Agent {
     }
 
     /// The node that holds the allocator's Lease gives out addresses.
-    fn allocate(&self) {
+    fn allocate(&mut self) {
+        self.problems.replace("allocator", self.allocator.trouble());
         let settings = IpamSettings { classless: self.settings.classless };
         let plan = self.election.allocator.then(|| Arc::new(ipam::plan(&self.world, &settings)));
         self.allocator.set(plan);

@@ -168,8 +168,8 @@ impl<'p, 'w> Ledger<'p, 'w> {
             return Some(Loss::NotRequested);
         }
         let holding = self.pools.holding(ip);
-        let Some(first) = holding.first() else { return Some(Loss::NoPool) };
-        // A pool that cannot be read wholly takes nothing away.
+        // What a pool that cannot be read wholly holds, nobody knows: it takes nothing away.
+        let Some(first) = holding.first() else { return (!self.pools.unreadable).then_some(Loss::NoPool) };
         let keeps = |i: &usize| !self.pools.list[*i].pool.errors.is_empty() || self.selects(*i, account);
         (!holding.iter().any(keeps)).then(|| Loss::NotSelected(self.pools.list[*first].name.to_owned()))
     }

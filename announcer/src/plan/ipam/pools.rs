@@ -21,6 +21,8 @@ pub(super) struct Pools<'w> {
     v6: Overlay,
     /// Whether any pool looks at labels at all.
     pub(super) selective: bool,
+    /// Whether any pool has parts that cannot be read.
+    pub(super) unreadable: bool,
 }
 
 /// One pool.
@@ -53,7 +55,8 @@ impl<'w> Pools<'w> {
             list[i].conflict.get_or_insert(other);
         }
         let selective = world.pools.values().any(|pool| !pool.selector.is_empty());
-        Self { list, v4, v6, selective }
+        let unreadable = world.pools.values().any(|pool| !pool.errors.is_empty());
+        Self { list, v4, v6, selective, unreadable }
     }
 
     /// Indices of the pools that hold `ip`.

