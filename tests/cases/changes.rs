@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::served::Served;
+use super::served::{Served, outcome};
 use crate::{
     lab::traffic::Held,
     runner::{Case, Scope, Suite},
@@ -56,7 +56,9 @@ fn hold(scope: &mut Scope) -> anyhow::Result<()> {
         served.wait_pods(&names)?;
     }
     let report = held.finish()?;
-    eprintln!("{:?} whole, {} exchanges", report.whole, report.exchanged);
+    let handed: u64 = served.cluster.agents.values().map(|a| outcome(a, "handed_on")).sum::<anyhow::Result<_>>()?;
+    eprintln!("{:?} whole, {} exchanges, {handed} packets handed on", report.whole, report.exchanged);
+    ensure!(handed > 0, "no packet was handed on, so the changes did not put the connections to the test");
     ensure!(report.broken.is_empty(), "{} of {CONNECTIONS} broken: {:#?}", report.broken.len(), report.broken);
     served.cluster.set_pods("web", &[0, 1, 2])?;
     served.cluster.pods.drain(added[0]..).try_for_each(crate::lab::Pod::stop)

@@ -7,6 +7,7 @@ mod changes;
 mod control_plane;
 mod data_path;
 mod deploy;
+mod disorder;
 mod lost_node;
 mod not_ours;
 mod plain_lab;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Case> {
         runner::cases(),
         plain_lab::cases(),
         lost_node::cases(),
+        disorder::cases(),
         addresses::cases(),
         traffic::cases(),
         changes::cases(),

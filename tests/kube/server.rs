@@ -26,6 +26,7 @@ pub struct ControlPlane {
     pub kubeconfig: PathBuf,
     binaries: Binaries,
     lan: Namespace,
+    token: String,
     apiserver: Process,
     etcd: Process,
 }
@@ -54,7 +55,7 @@ impl ControlPlane {
             alive(&mut apiserver, "kube-apiserver")?;
             Ok(api.text("/readyz")? == "ok")
         })?;
-        Ok(Self { api, directory, authority, kubeconfig, binaries, lan: lab.lan.clone(), apiserver, etcd })
+        Ok(Self { api, directory, authority, kubeconfig, binaries, lan: lab.lan.clone(), token, apiserver, etcd })
     }
 
     /// Applies the project's manifests: CRDs, namespace, ServiceAccount, RBAC, DaemonSet (which nothing here runs).
@@ -66,6 +67,17 @@ impl ControlPlane {
             self.api.list(super::Kind::Policy, None).map(Some)
         })?;
         Ok(())
+    }
+
+    /// Takes the API server away, as by a crash; etcd keeps what it knew.
+    pub fn stop_apiserver(&mut self) {
+        self.apiserver.kill();
+    }
+
+    /// Brings it back and waits until it is ready.
+    pub fn start_apiserver(&mut self, lab: &Lab) -> anyhow::Result<()> {
+        self.apiserver = start_apiserver(lab, &self.binaries, &self.directory, &self.token)?;
+        wait_for("the API server is ready again", READY_WITHIN, || Ok(self.api.text("/readyz")? == "ok"))
     }
 
     /// A kubeconfig with a token of the ServiceAccount: what an agent's Pod has.
@@ -142,7 +154,10 @@ fn start_etcd(lab: &Lab, binaries: &Binaries, directory: &Path) -> anyhow::Resul
 
 fn start_apiserver(lab: &Lab, binaries: &Binaries, directory: &Path, token: &str) -> anyhow::Result<Process> {
     let (private, public) = (directory.join("sa.key"), directory.join("sa.pub"));
-    keys::signing_key(&private, &public)?;
+    // The same over a restart, or the agents' tokens were void.
+    if !private.exists() {
+        keys::signing_key(&private, &public)?;
+    }
     let tokens = directory.join("tokens.csv");
     fs::write(&tokens, format!("{token},admin,admin,system:masters\n"))?;
     let mut command = lab.lan.command(&binaries.kube_apiserver);

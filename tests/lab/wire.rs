@@ -4,6 +4,12 @@ use std::{
     collections::BTreeMap,
     io::ErrorKind,
     net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -48,14 +54,41 @@ pub fn arp_answers(asker: &Namespace, address: Ipv4Addr, window: Duration) -> an
     })
 }
 
-/// Every ARP frame that reaches `listener`'s link within `window` and was not sent by it.
-pub fn arp_heard(listener: &Namespace, window: Duration) -> anyhow::Result<Vec<ArpSeen>> {
-    listener.run(|| {
-        let link = link()?;
-        let (_send, mut receive) = open(&link)?;
-        let own = link.mac.context("the link has no MAC")?.octets();
-        Ok(gather(receive.as_mut(), window)?.into_iter().filter(|a| a.frame_source.0 != own).collect())
-    })
+/// Gathers the ARP frames that reach a link, in the background.
+#[derive(Debug)]
+pub struct ArpWatch {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<anyhow::Result<Vec<ArpSeen>>>,
+}
+
+impl ArpWatch {
+    /// Begins to listen on `listener`'s link; what that machine itself sends is left out.
+    pub fn start(listener: &Namespace) -> anyhow::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let (ready, opened) = mpsc::channel();
+        let thread = listener.spawn(move || {
+            let link = link()?;
+            let (_send, mut receive) = open(&link)?;
+            let _ = ready.send(());
+            let own = link.mac.context("the link has no MAC")?.octets();
+            let mut seen = Vec::new();
+            while !stopped.load(Ordering::Relaxed) {
+                seen.extend(gather(receive.as_mut(), Duration::from_millis(50))?);
+            }
+            seen.retain(|a| a.frame_source.0 != own);
+            Ok(seen)
+        });
+        // An error on the way shows when the watch is finished.
+        let _ = opened.recv();
+        Ok(Self { stop, thread })
+    }
+
+    /// What was seen.
+    pub fn finish(self) -> anyhow::Result<Vec<ArpSeen>> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow::anyhow!("the ARP watch panicked"))?
+    }
 }
 
 fn link() -> anyhow::Result<NetworkInterface> {

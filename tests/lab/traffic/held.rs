@@ -44,10 +44,21 @@ pub struct HeldReport {
 impl Held {
     /// Opens `count` connections to `to` and waits until every one has a pod.
     pub fn open(from: &Namespace, to: SocketAddr, count: usize, pace: Duration) -> anyhow::Result<Self> {
+        Self::open_patiently(from, to, count, pace, PATIENCE)
+    }
+
+    /// The same with another patience than [`PATIENCE`].
+    pub fn open_patiently(
+        from: &Namespace,
+        to: SocketAddr,
+        count: usize,
+        pace: Duration,
+        patience: Duration,
+    ) -> anyhow::Result<Self> {
         let stop = Stop::default();
         let (connected, exchanged) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let (stopped, opened, counted) = (stop.clone(), Arc::clone(&connected), Arc::clone(&exchanged));
-        let thread = from.spawn(move || block_on(run(to, count, pace, stopped, opened, counted)));
+        let thread = from.spawn(move || block_on(run(to, count, (pace, patience), stopped, opened, counted)));
         let held = Self { stop, connected, exchanged, thread };
         wait_for(&format!("{count} connections to {to} are open"), Duration::from_secs(20), || {
             if held.thread.is_finished() {
@@ -74,7 +85,7 @@ impl Held {
 async fn run(
     to: SocketAddr,
     count: usize,
-    pace: Duration,
+    (pace, patience): (Duration, Duration),
     stop: Stop,
     connected: Arc<AtomicU64>,
     exchanged: Arc<AtomicU64>,
@@ -86,7 +97,7 @@ async fn run(
             // Spread over the pace, so that exchanges do not come in bursts.
             tokio::time::sleep(pace * u32::try_from(number).unwrap_or(0) / u32::try_from(count).unwrap_or(1)).await;
             let mut done = 0;
-            let result = hold(to, pace, &stop, &connected, &exchanged, &mut done).await;
+            let result = hold(to, (pace, patience), &stop, &connected, &exchanged, &mut done).await;
             result.map_err(|error| format!("connection {number} after {done} exchanges: {error:#}"))
         });
     }
@@ -105,20 +116,20 @@ async fn run(
 /// Gives the pod's name when the connection worked to the end.
 async fn hold(
     to: SocketAddr,
-    pace: Duration,
+    (pace, patience): (Duration, Duration),
     stop: &Stop,
     connected: &AtomicU64,
     exchanged: &AtomicU64,
     done: &mut u64,
 ) -> anyhow::Result<String> {
-    let stream = tokio::time::timeout(PATIENCE, TcpStream::connect(to)).await.context("connecting")??;
+    let stream = tokio::time::timeout(patience, TcpStream::connect(to)).await.context("connecting")??;
     let local = stream.local_addr()?;
     stream.set_nodelay(true)?;
     let mut stream = BufStream::new(stream);
     stream.write_all(b"ECHO\n").await?;
     stream.flush().await?;
     let mut pod = String::new();
-    tokio::time::timeout(PATIENCE, stream.read_line(&mut pod)).await.context("waiting for the pod's name")??;
+    tokio::time::timeout(patience, stream.read_line(&mut pod)).await.context("waiting for the pod's name")??;
     let pod = pod.trim().to_owned();
     connected.fetch_add(1, Ordering::Relaxed);
     loop {
@@ -130,9 +141,9 @@ async fn hold(
             stream.flush().await?;
             stream.read_exact(&mut back).await
         };
-        tokio::time::timeout(PATIENCE, exchange)
+        tokio::time::timeout(patience, exchange)
             .await
-            .with_context(|| format!("{local} to {pod}: no echo within {PATIENCE:?}"))?
+            .with_context(|| format!("{local} to {pod}: no echo within {patience:?}"))?
             .with_context(|| format!("{local} to {pod}"))?;
         if back != number {
             bail!("{local} to {pod}: sent {number:?}, got {back:?}");
