@@ -27,7 +27,7 @@ pub(crate) fn checks(workspace: &Workspace) -> Tally {
     let mut fmt = workspace.cargo();
     fmt.args(["fmt", "--all", "--check"]);
     let mut clippy = workspace.cargo();
-    clippy.args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+    clippy.args(["clippy", "--locked", "--workspace", "--all-targets", "--keep-going", "--", "-D", "warnings"]);
     let mut deny = Command::new(workspace.tools().join("bin/cargo-deny"));
     deny.current_dir(workspace.root()).args([
         "--locked",
