@@ -128,7 +128,7 @@ mod tests {
         // The flows of one node, that is of some rows, over its pods.
         let here = (0..1_000_000_u32)
             .map(|n| flow_hash(&KEY, (0x0A00_0000 + n / 16).to_be(), vip, port(40_000 + (n % 16) as u16), port(80), 6))
-            .filter(|&hash| row(hash, 251) % 3 == 0)
+            .filter(|&hash| row(hash, 251).is_multiple_of(3))
             .map(remix);
         assert_even(7, here);
     }

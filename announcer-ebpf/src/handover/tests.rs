@@ -29,7 +29,7 @@ fn listed(owners: &Owners) -> Vec<u16> {
 enum End {
     /// A node that knows the flow, after so many hops.
     Known(u32),
-    End(u32),
+    Exhausted(u32),
     Nobody,
 }
 
@@ -45,7 +45,7 @@ fn route(leader: u16, lists: &[Vec<u16>], known: &[u16], dead: Option<u16>) -> E
         if known.contains(&me) {
             return End::Known(hop);
         }
-        let Some(next) = owners_of(&lists[me as usize], dead).next(me, sender, hop) else { return End::End(hop) };
+        let Some(next) = owners_of(&lists[me as usize], dead).next(me, sender, hop) else { return End::Exhausted(hop) };
         assert!(next != sender && next != me && Some(next) != dead);
         (sender, me, hop) = (me, next, hop + 1);
     }
@@ -100,7 +100,7 @@ proptest! {
     fn with_any_lists_the_walk_ends_within_seven_hops((nodes, dead, leader) in cluster(), lists in proptest::collection::vec(proptest::collection::vec(0..8_u16, 1..=17), 8)) {
         let lists: Vec<Vec<u16>> = lists.into_iter().map(|list| list.into_iter().map(|node| node % nodes).collect()).collect();
         match route(leader, &lists, &[], dead) {
-            End::End(hop) => prop_assert!(hop <= MAX_HOPS),
+            End::Exhausted(hop) => prop_assert!(hop <= MAX_HOPS),
             End::Nobody => {}
             End::Known(_) => prop_assert!(false, "nobody knows the flow"),
         }
@@ -158,7 +158,7 @@ fn udp_leaves_out_tables_that_ceased_to_be_newest_before_its_timeout() {
 #[test]
 fn an_owner_is_read_from_its_row_of_the_arena() {
     let table = TableRef { base: 100, rows: 4 };
-    let slot = |slot: u32| (100..104).contains(&slot).then(|| slot as u16);
+    let slot = |slot: u32| (100..104).contains(&slot).then_some(slot as u16);
     assert_eq!(owner(table, 0, slot), Some(100));
     assert_eq!(owner(table, 0xFFFF_FFFF, slot), Some(103));
     assert_eq!(owner(TableRef { base: 7, rows: 1 }, 0xFFFF_FFFF, |_| None), Some(7));

@@ -3,6 +3,7 @@
 //! Must not know: what is decided from them; only how they look in the API and as [`crate::world::model`].
 
 #![allow(unreachable_pub, reason = "KubeSchema derives public structs inside of functions")]
+#![allow(clippy::duplicated_attributes, reason = "each printed column has a type, and several have the same")]
 
 pub mod names;
 pub mod policy;

@@ -169,7 +169,9 @@ impl History {
     fn forget(&mut self, inputs: &Inputs<'_>, need: &mut Vec<u64>) -> bool {
         let needed = |earlier: &Earlier, flows: u64| {
             let age = inputs.ticks.wrapping_sub(earlier.superseded);
-            !(inputs.udp && age > ticks_of_ms(UDP_TIMEOUT_MS)) && !(inputs.need.complete && flows == 0)
+            let (timed_out, unused) =
+                (inputs.udp && age > ticks_of_ms(UDP_TIMEOUT_MS), inputs.need.complete && flows == 0);
+            !timed_out && !unused
         };
         let before = self.earlier.len();
         let all = std::mem::take(&mut self.earlier).into_iter().zip(std::mem::take(need));

@@ -14,7 +14,7 @@ pub fn flow_key(uid: &str) -> [u64; 4] {
     let forth = fnv(&mut uid.bytes());
     let back = fnv(&mut uid.bytes().rev());
     let word = |n: u64| {
-        let seed = if n % 2 == 0 { forth } else { back };
+        let seed = if n.is_multiple_of(2) { forth } else { back };
         finalised(finalised(seed ^ n.wrapping_mul(0x9E37_79B9_7F4A_7C15)) ^ forth.rotate_left(32) ^ back)
     };
     // All zeros mean "no key yet" in the data path.

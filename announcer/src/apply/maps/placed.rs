@@ -82,7 +82,7 @@ impl Placed {
             held.users += 1;
             return held.at == at;
         }
-        if at.base % SLOTS_PER_WORD != 0 || !self.arena.reserve(at.base / SLOTS_PER_WORD, words(at.rows)) {
+        if !at.base.is_multiple_of(SLOTS_PER_WORD) || !self.arena.reserve(at.base / SLOTS_PER_WORD, words(at.rows)) {
             return false;
         }
         self.tables.insert(table.clone(), Use { at, users: 1 });
@@ -137,7 +137,8 @@ impl Placed {
 
     /// Takes over a slice of a Service's own; false where something else lies there.
     pub(super) fn adopt_slice(&mut self, at: TableRef) -> bool {
-        at.rows < 2 || at.base % SLOTS_PER_WORD == 0 && self.arena.reserve(at.base / SLOTS_PER_WORD, words(at.rows))
+        at.rows < 2
+            || at.base.is_multiple_of(SLOTS_PER_WORD) && self.arena.reserve(at.base / SLOTS_PER_WORD, words(at.rows))
     }
 
     /// Writes a slice of a Service's own: `values` in order, none shared.

@@ -46,7 +46,7 @@ impl<'w> Census<'w> {
         let others = || {
             let classless =
                 world.services.iter().filter(|(_, service)| service.load_balancer && service.class.is_none());
-            classless.filter(|named| served(named) == Served::ByAnother).count() > 0
+            classless.filter(|named| served(named) == Marks::Anothers).count() > 0
         };
         let another_at_work = settings.classless == Classless::Auto && others();
         let ours: HashSet<&ObjectName> = world
@@ -59,9 +59,9 @@ impl<'w> Census<'w> {
                         (None, Classless::Yes) => true,
                         (None, Classless::No) => false,
                         (None, Classless::Auto) => match census.served(name, service, pools) {
-                            Served::ByUs => true,
-                            Served::ByNobody => !another_at_work,
-                            Served::ByAnother => false,
+                            Marks::Ours => true,
+                            Marks::None => !another_at_work,
+                            Marks::Anothers => false,
                         },
                     }
             })
@@ -84,27 +84,27 @@ impl<'w> Census<'w> {
     }
 
     /// Who has left a mark on a Service without class.
-    fn served(&self, name: &ObjectName, service: &Service, pools: &Pools<'_>) -> Served {
+    fn served(&self, name: &ObjectName, service: &Service, pools: &Pools<'_>) -> Marks {
         let foreign = service.conditions.iter().any(|condition| FOREIGN_CONDITIONS.contains(&condition.kind.as_str()))
             || FOREIGN_ANNOTATIONS.iter().any(|key| service.annotations.contains_key(*key));
         let (claimed, marked) = (self.claims_of(name), condition(service).is_some());
         // Its addresses are ours if claimed; or, should the claim be lost, if we said so and a pool holds them.
-        let strange = |ip: &IpAddr| !claimed.contains(ip) && !(marked && !pools.holding(*ip).is_empty());
-        if foreign || service.ingress.iter().any(|ingress| strange(&ingress.ip)) {
-            Served::ByAnother
+        let ours = |ip: &IpAddr| claimed.contains(ip) || (marked && !pools.holding(*ip).is_empty());
+        if foreign || !service.ingress.iter().all(|ingress| ours(&ingress.ip)) {
+            Marks::Anothers
         } else if marked || !claimed.is_empty() {
-            Served::ByUs
+            Marks::Ours
         } else {
-            Served::ByNobody
+            Marks::None
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Served {
-    ByUs,
-    ByAnother,
-    ByNobody,
+enum Marks {
+    Ours,
+    Anothers,
+    None,
 }
 
 /// Our condition on the Service.
