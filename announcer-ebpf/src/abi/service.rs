@@ -8,8 +8,8 @@ pub const MAX_EARLIER: usize = 16;
 pub const MAX_OWNERS: usize = 8;
 /// Slots in an element of `SLOTS`.
 pub const SLOTS_PER_WORD: u32 = 4;
-/// Slots in the arena, unless the agent is told otherwise: 2 MiB.
-pub const DEFAULT_SLOTS: u32 = 1 << 20;
+/// Slots in the arena, unless the agent is told otherwise: 32 MiB, room for 16,000 distinct tables of ten nodes.
+pub const DEFAULT_SLOTS: u32 = 1 << 24;
 
 /// Rows by client address alone (ClientIP affinity), else by the whole flow.
 pub const SERVICE_AFFINITY: u16 = 1 << 0;
