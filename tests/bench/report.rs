@@ -88,8 +88,8 @@ impl Report {
         );
         println!();
         println!(
-            "{:<36} {:>9} {:>9} {:>11} {:>5} {:>5}  {}",
-            "case", "floor", "restore", "measured", "net", "goal", "Katran"
+            "{:<36} {:>9} {:>9} {:>11} {:>5} {:>5}  Katran",
+            "case", "floor", "restore", "measured", "net", "goal"
         );
         for row in &self.rows {
             let pair = |figure: measure::Figure| format!("{} / {}", figure.min, figure.median);
@@ -132,7 +132,7 @@ fn grouped(number: u32) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

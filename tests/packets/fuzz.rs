@@ -60,7 +60,7 @@ fn seeds() -> Vec<Vec<u8>> {
 
 /// A frame for step `n`: one in eight random, the others a seed with some bytes changed, cut or lengthened.
 fn frame(random: &mut Random, seeds: &[Vec<u8>], n: u32) -> Vec<u8> {
-    if n % 8 == 0 {
+    if n.is_multiple_of(8) {
         let length = 14 + random.below(200);
         return (0..length).map(|_| random.next() as u8).collect();
     }
