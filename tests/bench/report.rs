@@ -21,6 +21,9 @@ pub(super) struct Report {
     programs: Vec<Size>,
 }
 
+/// Nanoseconds of XDP_PASS where the goals were set and Katran was measured.
+const REFERENCE_FLOOR: u64 = 6;
+
 /// What the verifier and the JIT say of a program.
 #[derive(Debug, Serialize)]
 pub(super) struct Size {
@@ -109,10 +112,12 @@ impl Report {
         println!("floor: a program that only returns its verdict (XDP_PASS, TC_ACT_OK), in the same run.");
         println!("restore: that, and the frame put back, since a test run gives a program its own output again.");
         println!("measured: the agent's function, and the frame put back. net: its median less restore over floor.");
-        println!(
-            "goal: the most that the project allows. Katran: its figure for the like on a 2.3 GHz Xeon, kernel 6.18,"
-        );
-        println!("measured at another time by the same method with its wrapper's 2-3 ns included; not measured here.");
+        println!("goal: the most that the project allows for `measured` on a machine whose floor is {REFERENCE_FLOOR} ns.");
+        println!("Katran: its figure for the like, by the same method on such a machine (2.3 GHz Xeon, kernel 6.18), with");
+        println!("its wrapper's 2-3 ns included. It was not measured here.");
+        if let Some(floor) = self.rows.iter().map(|row| row.floor.min).min().filter(|floor| *floor > REFERENCE_FLOOR) {
+            println!("The floor of this machine is {floor} ns: the last two columns cannot be compared with the others.");
+        }
         println!();
         for size in &self.programs {
             let number = |value: Option<u32>| value.map_or_else(|| "?".to_owned(), grouped);

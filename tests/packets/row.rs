@@ -150,16 +150,17 @@ impl Row {
         })
     }
 
-    /// Plays the row on a rig of its own.
-    pub fn play(&self) -> Result<()> {
-        let mut rig = Rig::lan()?;
-        (self.arrange)(&mut rig).context("arrange")?;
+    /// Plays the row, whatever was played on the rig before.
+    pub fn play(&self, rig: &mut Rig) -> Result<()> {
+        rig.clear()?;
+        rig.set_up()?;
+        (self.arrange)(rig).context("arrange")?;
         for (at, step) in self.steps.iter().enumerate() {
             match step {
                 Step::Send { hook, frame, expect } => {
-                    expect.check(&rig, *hook, frame).with_context(|| format!("step {}", at + 1))?;
+                    expect.check(rig, *hook, frame).with_context(|| format!("step {}", at + 1))?;
                 }
-                Step::Act(what, act) => act(&mut rig).with_context(|| format!("step {}: {what}", at + 1))?,
+                Step::Act(what, act) => act(rig).with_context(|| format!("step {}: {what}", at + 1))?,
             }
         }
         Ok(())

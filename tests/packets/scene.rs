@@ -11,6 +11,7 @@ use announcer_ebpf::abi::{
     mac_bit, map,
 };
 use anyhow::Result;
+use aya::Pod;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, RingBuf};
 
@@ -75,10 +76,10 @@ pub fn served_by(owner: u32, local: TableRef) -> ServiceEntry {
     ServiceEntry { newest: one(owner), vip: VIP_INDEX, local, ..ServiceEntry::default() }
 }
 
-/// The same with earlier owners, newest first. The list has been so for an hour.
+/// The same with earlier owners, newest first. The list has been so for 10 s: settled, and young enough for UDP.
 pub fn with_list(owners: &[u32], local: TableRef) -> Result<ServiceEntry> {
     let mut entry = served_by(owners[0], local);
-    entry.changed = ago(3_600_000)?;
+    entry.changed = ago(10_000)?;
     for (place, owner) in entry.earlier.iter_mut().zip(&owners[1..]) {
         // Within UDP's timeout.
         *place = Earlier { table: one(*owner), superseded: ago(30_000)? };
@@ -134,6 +135,27 @@ impl Rig {
         let mut rig = Self::load(LINK)?;
         rig.set_up()?;
         Ok(rig)
+    }
+
+    /// Takes back what an earlier row wrote, counters apart. Loading anew would cost a hundred times as much.
+    pub fn clear(&mut self) -> Result<()> {
+        remove_all(self.map::<HashMap<_, ServiceKey, ServiceEntry>>(map::SERVICES)?)?;
+        remove_all(self.map::<HashMap<_, u32, VipEntry>>(map::VIPS)?)?;
+        remove_all(self.map::<HashMap<_, PeerKey, PeerEntry>>(map::PEERS)?)?;
+        for name in [map::FLOWS, map::HALF_OPEN] {
+            remove_all(self.map::<HashMap<_, FlowKey, FlowEntry>>(name)?)?;
+        }
+        for name in [map::REVERSE, map::REVERSE_HALF] {
+            remove_all(self.map::<HashMap<_, ReverseKey, ReverseEntry>>(name)?)?;
+        }
+        let mut endpoints: Array<_, EndpointEntry> = self.map(map::ENDPOINTS)?;
+        for index in 0..=PODS.len() as u32 {
+            endpoints.set(index, EndpointEntry::default(), 0)?;
+        }
+        self.filter = Box::default();
+        self.write_filter()?;
+        self.events()?;
+        Ok(())
     }
 
     /// Writes nodes, peers, sources, own link and a deadline ten minutes ahead.
@@ -290,6 +312,14 @@ impl Rig {
         }
         Ok(events)
     }
+}
+
+fn remove_all<K: Pod, V: Pod>(mut map: HashMap<&mut MapData, K, V>) -> Result<()> {
+    let keys = map.keys().collect::<std::result::Result<Vec<_>, _>>()?;
+    for key in keys {
+        map.remove(&key)?;
+    }
+    Ok(())
 }
 
 fn found<T>(result: std::result::Result<T, aya::maps::MapError>) -> Result<Option<T>> {

@@ -31,7 +31,10 @@ pub unsafe fn answer_echo(icmp: impl Frame) {
     // SAFETY: the caller's.
     unsafe {
         icmp.store(0, ECHO_REPLY);
-        icmp.store(CHECKSUM, checksum::update16(icmp.load(CHECKSUM), ECHO_REQUEST, ECHO_REPLY));
+        let check = checksum::update16(icmp.load(CHECKSUM), ECHO_REQUEST, ECHO_REPLY);
+        // The difference does not tell one's complement's two zeros apart. All ones verifies whatever the message; 0
+        // does not where the message is all zeros.
+        icmp.store(CHECKSUM, if check == 0 { u16::MAX } else { check });
     }
 }
 
@@ -54,6 +57,14 @@ mod tests {
             assert!(!is_echo_request(icmp));
         }
         assert_eq!((message[0], message[1], &message[4..]), (0, 0, &[0x12, 0x34, 0, 1, b'p', b'i', b'n', b'g'][..]));
+        assert_eq!(checksum::of(&message), 0);
+    }
+
+    #[test]
+    fn a_reply_of_zeros_alone_has_a_checksum_that_verifies() {
+        let mut message = [8, 0, 0xF7, 0xFF, 0, 0, 0, 0];
+        // SAFETY: 8 bytes.
+        unsafe { answer_echo(Buffer::new(&mut message)) };
         assert_eq!(checksum::of(&message), 0);
     }
 }

@@ -5,6 +5,8 @@
 //! - [`delivery`]: stage two of a known flow; [`unknown`]: of an unknown one; [`choice`]: a pod for it.
 //! - [`egress`]: replies.
 
+#[cfg(feature = "bench")]
+mod bench;
 mod choice;
 mod count;
 mod delivery;

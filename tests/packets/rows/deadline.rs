@@ -8,7 +8,9 @@ use etherparse::{ArpOperation, IcmpEchoHeader, Icmpv4Type};
 use super::super::frames::{BROADCAST, Packet, arp};
 use super::super::rig::{Hook, Rig, Verdict, monotonic_ns};
 use super::super::row::{Row, answered, delivered, forwarded, pass};
-use super::super::scene::{CLIENT, CLIENT_MAC, NODE_ADDRS, NODE_MACS, OWN, VIP, one, served_by, with_list};
+use super::super::scene::{
+    CLIENT, CLIENT_MAC, CLIENT_PORT, NODE_ADDRS, NODE_MACS, OWN, POD_PORT, PODS, VIP, one, served_by, with_list,
+};
 use super::stage_two::{VIA_LEADER, here};
 use super::{FROM, TO, at_pod};
 
@@ -70,7 +72,11 @@ pub fn rows() -> Vec<Row> {
         .ingress(syn.clone(), pass(Expired))
         .then("the agent pushes", pushed)
         .ingress(request(), answered(ArpAnswered, reply))
-        .ingress(syn.clone(), delivered(DeliveredNew, at_pod(syn, 0))),
+        .ingress(syn.clone(), delivered(DeliveredNew, at_pod(syn.clone(), 0))),
+        Row::new("a reply leaves as it is after the deadline", here)
+            .ingress(syn.clone(), delivered(DeliveredNew, at_pod(syn.clone(), 0)))
+            .then("the agent is silent", silent)
+            .egress(Packet::tcp((OWN, PODS[0], POD_PORT), (CLIENT_MAC, CLIENT, CLIENT_PORT)), pass(Expired)),
         Row::new("what is not for a VIP passes as ever after the deadline", leader)
             .then("the agent is silent", silent)
             .ingress(request(), pass(Expired))

@@ -2,12 +2,14 @@
 
 use std::net::Ipv4Addr;
 
-use announcer_ebpf::abi::Outcome::{DeliveredKnown, DeliveredNew};
-use announcer_ebpf::abi::{FLOW_CLIENT_FIN, FLOW_POD_FIN, FLOW_RESET, FlowEntry, addr};
+use announcer_ebpf::abi::Outcome::{DeliveredAtEnd, DeliveredKnown, DeliveredNew, DropFlowTableFull};
+use announcer_ebpf::abi::{FLOW_CLIENT_FIN, FLOW_POD_FIN, FLOW_RESET, FlowEntry, FlowKey, addr, map};
 use anyhow::{Context, Result, ensure};
+use aya::EbpfLoader;
+use aya::maps::{HashMap, MapData};
 
 use super::super::frames::Packet;
-use super::super::rig::{Hook, Rig, Verdict};
+use super::super::rig::{Hook, LINK_GLOBAL, Rig, Verdict};
 use super::super::row::{Row, delivered, replied};
 use super::super::scene::{
     CLIENT, CLIENT_MAC, CLIENT_PORT, LINK, NODE_MACS, OWN, POD_PORT, PODS, PORT, TCP, Table, UDP, VIP, VIP_INDEX, ago,
@@ -119,6 +121,14 @@ pub fn rows() -> Vec<Row> {
             .ingress(data.clone(), known(&data))
             .egress(pod_rst.clone(), sent_on(&pod_rst))
             .then("reset", state(FLOW_RESET)),
+        Row::new("a flow that was reset is forgotten after 10 s of silence", here)
+            .ingress(syn.clone(), new(&syn))
+            .ingress(data.clone(), known(&data))
+            .ingress(client_rst.clone(), known(&client_rst))
+            .then("seen 5 s ago", last_seen(5_000))
+            .ingress(data.clone(), known(&data))
+            .then("seen 11 s ago", last_seen(11_000))
+            .ingress(data.clone(), delivered(DeliveredAtEnd, at_pod(data.clone(), 0))),
         Row::new("a SYN on a closed flow opens it again at its pod", here)
             .ingress(syn.clone(), new(&syn))
             .ingress(data.clone(), known(&data))
@@ -127,6 +137,35 @@ pub fn rows() -> Vec<Row> {
             .ingress(data.clone(), known(&data))
             .then("open", state(0)),
     ]
+}
+
+/// In place of the half-open table an ordinary map of one entry, which is taken.
+pub fn a_full_table_refuses_the_flow() -> Result<()> {
+    let pins = std::path::PathBuf::from(format!("/sys/fs/bpf/announcer-tests-{}", std::process::id()));
+    std::fs::create_dir(&pins).with_context(|| format!("making {} (is bpffs mounted?)", pins.display()))?;
+    let result = with_a_full_table(&pins.join(map::HALF_OPEN));
+    std::fs::remove_dir_all(&pins)?;
+    result
+}
+
+fn with_a_full_table(pin: &std::path::Path) -> Result<()> {
+    let mut full = HashMap::<MapData, FlowKey, FlowEntry>::create(1, 0)?;
+    full.insert(FlowKey::default(), FlowEntry::default(), 0)?;
+    full.pin(pin)?;
+    let mut loader = EbpfLoader::new();
+    loader.override_global(LINK_GLOBAL, &LINK, true);
+    loader.map_pin_path(map::HALF_OPEN, pin);
+    let mut rig = Rig::load_with(loader, announcer::datapath::OBJECT)?;
+    rig.set_up()?;
+    here(&mut rig)?;
+    for packet in [Packet::syn(VIA_LEADER, TO), Packet::udp(VIA_LEADER, TO)] {
+        let ran = rig.run(Hook::Xdp, &packet.bytes())?;
+        ensure!(ran.verdict == Verdict::Drop, "{:?}", ran.verdict);
+    }
+    let counted = rig.outcomes()?;
+    ensure!(counted.get(&DropFlowTableFull) == Some(&2), "counted {counted:?}");
+    ensure!(rig.vip_counters(VIP_INDEX)?.dropped == 2, "not counted at the VIP");
+    Ok(())
 }
 
 /// Established flows are all there after a flood of SYNs many times the size of the half-open tables.

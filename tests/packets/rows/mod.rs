@@ -63,6 +63,7 @@ pub const CHECKS: &[Check] = &[
     ("a node's pods are chosen by the second hash", stage_two::pods_are_chosen_by_the_second_hash),
     ("TCP and UDP of one port are apart", stage_two::the_two_protocols_are_apart),
     ("a SYN flood evicts half-open flows only", flows::a_syn_flood_evicts_only_half_open_flows),
+    ("a flow that cannot be remembered is dropped", flows::a_full_table_refuses_the_flow),
     ("replies to many client ports have right checksums", egress::replies_of_every_client_port_are_right),
     ("the leader's path notices the deadline within 256 packets", deadline::the_leader_notices_within_256_packets),
 ];

@@ -1,7 +1,8 @@
 //! The backend node: which pod gets a flow, and what the node remembers.
 
 use announcer_ebpf::abi::Outcome::{
-    DeliveredAtEnd, DeliveredKnown, DeliveredNew, DropListChanged, DropNoBackend, DropReverseTaken, HandedToTake,
+    DeliveredAtEnd, DeliveredKnown, DeliveredNew, DropListChanged, DropNoBackend, DropReverseTaken, HandedOn,
+    HandedToTake,
 };
 use announcer_ebpf::abi::{
     ENDPOINT_PRESENT, EndpointEntry, FlowEntry, FlowKey, ReverseEntry, ServiceEntry, TableRef, addr,
@@ -149,19 +150,19 @@ fn no_endpoint() -> Vec<Row> {
     let syn = Packet::syn(VIA_LEADER, TO).ttl(63);
     let udp = Packet::udp(VIA_LEADER, TO).ttl(63);
     let none = TableRef::default();
-    let taken = |packet: &Packet| packet.clone().forwarded(OWN, NODE_MACS[2]).handed(0x88b6, 1);
+    let taken = |packet: &Packet, hop| packet.clone().forwarded(OWN, NODE_MACS[2]).handed(0x88b6, hop);
     vec![
-        Row::new(
-            "a SYN or new UDP flow at a node without a ready endpoint goes to the newest other owner to be taken",
-            {
-                |rig: &mut Rig| {
-                    rig.pods()?;
-                    rig.services(with_list(&[0, 2], TableRef::default())?)
-                }
-            },
-        )
-        .ingress(syn.clone(), handed(HandedToTake, taken(&syn)))
-        .ingress(udp.clone(), handed(HandedToTake, taken(&udp))),
+        Row::new("a SYN at a node without a ready endpoint goes to the newest other owner to be taken", move |rig| {
+            rig.pods()?;
+            rig.services(with_list(&[0, 2], none)?)
+        })
+        .ingress(syn.clone(), handed(HandedToTake, taken(&syn, 1))),
+        Row::new("a UDP flow goes there when no owner knows it", move |rig| {
+            rig.pods()?;
+            rig.services(with_list(&[0, 2], none)?)
+        })
+        .ingress(udp.clone(), handed(HandedOn, udp.clone().forwarded(OWN, NODE_MACS[2]).handed(0x88b5, 1)))
+        .ingress(udp.clone().hop(NODE_MACS[2], OWN).handed(0x88b5, 1), handed(HandedToTake, taken(&udp, 2))),
         Row::new("with no other owner it is dropped", move |rig| {
             rig.pods()?;
             rig.services(with_list(&[0], none)?)
