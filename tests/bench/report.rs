@@ -112,11 +112,17 @@ impl Report {
         println!("floor: a program that only returns its verdict (XDP_PASS, TC_ACT_OK), in the same run.");
         println!("restore: that, and the frame put back, since a test run gives a program its own output again.");
         println!("measured: the agent's function, and the frame put back. net: its median less restore over floor.");
-        println!("goal: the most that the project allows for `measured` on a machine whose floor is {REFERENCE_FLOOR} ns.");
-        println!("Katran: its figure for the like, by the same method on such a machine (2.3 GHz Xeon, kernel 6.18), with");
+        println!(
+            "goal: the most that the project allows for `measured` on a machine whose floor is {REFERENCE_FLOOR} ns."
+        );
+        println!(
+            "Katran: its figure for the like, by the same method on such a machine (2.3 GHz Xeon, kernel 6.18), with"
+        );
         println!("its wrapper's 2-3 ns included. It was not measured here.");
         if let Some(floor) = self.rows.iter().map(|row| row.floor.min).min().filter(|floor| *floor > REFERENCE_FLOOR) {
-            println!("The floor of this machine is {floor} ns: the last two columns cannot be compared with the others.");
+            println!(
+                "The floor of this machine is {floor} ns: the last two columns cannot be compared with the others."
+            );
         }
         println!();
         for size in &self.programs {

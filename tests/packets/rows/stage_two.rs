@@ -1,8 +1,7 @@
 //! The backend node: which pod gets a flow, and what the node remembers.
 
 use announcer_ebpf::abi::Outcome::{
-    DeliveredAtEnd, DeliveredKnown, DeliveredNew, DropListChanged, DropNoBackend, DropReverseTaken, HandedOn,
-    HandedToTake,
+    DeliveredAtEnd, DeliveredKnown, DeliveredNew, DropListChanged, DropNoBackend, DropReverseTaken, HandedToTake,
 };
 use announcer_ebpf::abi::{
     ENDPOINT_PRESENT, EndpointEntry, FlowEntry, FlowKey, ReverseEntry, ServiceEntry, TableRef, addr,
@@ -157,11 +156,11 @@ fn no_endpoint() -> Vec<Row> {
             rig.services(with_list(&[0, 2], none)?)
         })
         .ingress(syn.clone(), handed(HandedToTake, taken(&syn, 1))),
-        Row::new("a UDP flow goes there when no owner knows it", move |rig| {
+        Row::new("an unknown UDP flow goes there at once: it could not be taken when it comes back", move |rig| {
             rig.pods()?;
             rig.services(with_list(&[0, 2], none)?)
         })
-        .ingress(udp.clone(), handed(HandedOn, udp.clone().forwarded(OWN, NODE_MACS[2]).handed(0x88b5, 1)))
+        .ingress(udp.clone(), handed(HandedToTake, taken(&udp, 1)))
         .ingress(udp.clone().hop(NODE_MACS[2], OWN).handed(0x88b5, 1), handed(HandedToTake, taken(&udp, 2))),
         Row::new("with no other owner it is dropped", move |rig| {
             rig.pods()?;

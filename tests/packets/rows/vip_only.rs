@@ -29,7 +29,11 @@ fn ping(id: u16, seq: u16) -> Packet {
 fn pong(request: &Packet) -> Vec<u8> {
     let Some(Icmpv4Type::EchoRequest(echo)) = request.message() else { unreachable!("built as an echo request") };
     let reply = Packet::icmp(VIP_END, CLIENT_END, Icmpv4Type::EchoReply(echo)).payload(request.payload.clone());
-    reply.bytes()
+    let mut reply = reply.bytes();
+    if reply[36..38] == [0, 0] {
+        reply[36..38].fill(0xff);
+    }
+    reply
 }
 
 impl Packet {
