@@ -13,7 +13,7 @@ pub struct Binaries {
 impl Binaries {
     /// In `KUBEBUILDER_ASSETS`, else where `cargo xtask kube-apiserver` builds them.
     pub fn find() -> anyhow::Result<Self> {
-        let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/kube/bin");
+        let built = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target").join("kube/bin");
         let directory = std::env::var_os("KUBEBUILDER_ASSETS").map_or(built, PathBuf::from);
         let found = Self {
             kube_apiserver: directory.join("kube-apiserver"),
