@@ -2,7 +2,6 @@
 //!
 //! Must not know: what is decided from them; only how they look in the API and as [`crate::world::model`].
 
-#![allow(clippy::duplicated_attributes, reason = "columns of a definition repeat their attributes")]
 #![allow(unreachable_pub, reason = "KubeSchema derives public structs inside of functions")]
 #![allow(clippy::duplicated_attributes, reason = "each printed column has a type, and several have the same")]
 
