@@ -49,9 +49,11 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     outcome
 }
 
-/// What is logged: `ANNOUNCER_LOG` in the form of tracing's filters; by default, what an operator wants to know.
+/// What is logged: `ANNOUNCER_LOG` in the form of tracing's filters; by default, what an operator wants to know (the
+/// client's own line about each failed call stays out: the agent says the same with the consequence).
 fn log_to_stderr(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("ANNOUNCER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("ANNOUNCER_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,kube_client::client::builder=off"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second initialisation happens in tests only, and the first one serves.
     let _set_before = match format {
