@@ -289,19 +289,22 @@ fn stage_one(
         finish(outcome as u32)
     };
     let hash = row_hash(runtime, service, &flow.key);
-    let Some(owner) = handover::owner(newest, hash, slot) else { return refuse(Outcome::DropNoBackend) };
-    let Some(mut chosen) = node(u32::from(owner)) else { return refuse(Outcome::DropNodeUnreachable) };
-    // SAFETY: map values.
-    unsafe {
-        if !lives((*chosen).flags) {
-            // Until the agent's next table, the flow's newest owner that lives stands in.
+    let chosen = match handover::owner(newest, hash, slot).and_then(|owner| node(u32::from(owner))) {
+        // SAFETY: a map value.
+        Some(chosen) if lives(unsafe { (*chosen).flags }) => chosen,
+        _ => {
+            // Until the agent's next table the flow's newest owner that lives stands in; and where no endpoint is left
+            // for new flows, those of terminating pods still have theirs.
             flow.hash = hash;
             flow.now = now().unwrap_or_default();
-            let ways = unknown::ways(flow, service, (*runtime).own_node as u16);
-            let Some(other) = node(u32::from(ways.newest)) else { return refuse(Outcome::DropNodeUnreachable) };
-            chosen = other;
+            // SAFETY: a map value.
+            let me = unsafe { (*runtime).own_node as u16 };
+            let Some(other) = node(u32::from(unknown::ways(flow, service, me).newest)) else {
+                return refuse(if newest.rows == 0 { Outcome::DropNoBackend } else { Outcome::DropNodeUnreachable });
+            };
+            other
         }
-    }
+    };
     // SAFETY: a map value.
     let (node_flags, node_mac) = unsafe { ((*chosen).flags, Mac::new((*chosen).mac)) };
     if node_flags & NODE_SELF != 0 {

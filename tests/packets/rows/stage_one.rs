@@ -6,7 +6,7 @@ use announcer_ebpf::abi::Outcome::{
     DeliveredNew, DropNoBackend, DropNoService, DropNodeUnreachable, DropTtl, KernelPath,
 };
 use announcer_ebpf::abi::{
-    NODE_ALIVE, NODE_PRESENT, SERVICE_AFFINITY, SERVICE_KERNEL_PATH, ServiceEntry, VIP_KERNEL_PATH,
+    NODE_ALIVE, NODE_PRESENT, SERVICE_AFFINITY, SERVICE_KERNEL_PATH, ServiceEntry, TableRef, VIP_KERNEL_PATH,
 };
 use anyhow::{Result, ensure};
 
@@ -124,6 +124,12 @@ fn refusals() -> Vec<Row> {
         })
         .ingress(Packet::syn(FROM, TO), dropped(DropNoBackend))
         .ingress(Packet::udp(FROM, TO), dropped(DropNoBackend)),
+        Row::new("a Service that has lost its last endpoint still leads to who had its flows", |rig| {
+            rig.pods()?;
+            let listed = with_list(&[2, 1], one(1))?;
+            rig.services(ServiceEntry { newest: TableRef::default(), ..listed })
+        })
+        .ingress(data.clone(), forwarded(to_one(data.clone()))),
         Row::new("a node without a live data path gets nothing", |rig| {
             on_node_one(rig)?;
             rig.node(1, NODE_PRESENT)
