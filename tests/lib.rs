@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod demo;
 pub mod kube;
 pub mod lab;
+pub mod objects;
 pub mod packets;
 pub mod runner;
 pub mod wait;

@@ -6,7 +6,6 @@
 
 mod cases;
 mod measure;
-mod object;
 mod report;
 
 use anyhow::{Result, bail};
@@ -55,7 +54,7 @@ pub fn run(command: &Command) -> Result<()> {
     if let Some(why) = rig::unavailable() {
         bail!("cannot measure: {why}");
     }
-    let object = object::build()?;
+    let object = crate::objects::build("bench")?;
     let cpu = measure::pin(options.cpu)?;
     let mut rows = Vec::new();
     for case in cases::all() {

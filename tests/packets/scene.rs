@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 
 use announcer_ebpf::abi::{
-    ENDPOINT_PRESENT, ENDPOINT_READY, Earlier, EndpointEntry, Event, FlowEntry, FlowKey, LinkEntry, MAX_NODES,
+    ENDPOINT_PRESENT, ENDPOINT_READY, Earlier, EndpointEntry, Event, Filter, FlowEntry, FlowKey, LinkEntry, MAX_NODES,
     NODE_ALIVE, NODE_PRESENT, NODE_SELF, NodeEntry, PeerEntry, PeerKey, ReverseEntry, ReverseKey, Runtime,
     SLOTS_PER_WORD, ServiceEntry, ServiceKey, SourceKind, TICK_SHIFT, TableRef, Ticks, VipEntry, addr, addr_bit,
     mac_bit, map,
@@ -152,7 +152,7 @@ impl Rig {
         for index in 0..=PODS.len() as u32 {
             endpoints.set(index, EndpointEntry::default(), 0)?;
         }
-        self.filter = Box::default();
+        *self.filter = Filter::default();
         self.write_filter()?;
         self.events()?;
         Ok(())
@@ -212,7 +212,7 @@ impl Rig {
 
     fn write_filter(&mut self) -> Result<()> {
         let filter = *self.filter;
-        Ok(self.map::<Array<_, announcer_ebpf::abi::Filter>>(map::FILTER)?.set(0, filter, 0)?)
+        Ok(self.map::<Array<_, Filter>>(map::FILTER)?.set(0, filter, 0)?)
     }
 
     /// Sets the filter's bit of an address without any entry for it.

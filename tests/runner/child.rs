@@ -21,6 +21,17 @@ pub(super) fn log_name(run: &RunId, case: &str) -> String {
     format!("{}-{safe}.log", run.number())
 }
 
+/// What a child tells the runner of a case. Names are sentences, so blanks do not separate them.
+fn report_line(verb: &str, name: &str, text: &str) -> String {
+    format!("{verb}\t{name}\t{text}")
+}
+
+/// Verb, name and text of a child's line.
+pub(super) fn read_report(line: &str) -> (&str, &str, &str) {
+    let mut parts = line.splitn(3, '\t');
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+}
+
 /// Runs `names` one after another and reports each; stops at the first failure. Called in a process that the runner
 /// started: standard output and error become the case's log.
 pub fn run_child(
@@ -39,18 +50,18 @@ pub fn run_child(
     for name in names {
         let case = registry.iter().find(|c| c.name == *name).with_context(|| format!("no case {name:?}"))?;
         redirect(&log_directory.join(log_name(&scope.run, name)))?;
-        writeln!(report, "start {name}")?;
+        writeln!(report, "{}", report_line("start", name, ""))?;
         let result = catch_unwind(AssertUnwindSafe(|| (case.body)(&mut scope)));
         let line = match &result {
-            Ok(Ok(())) => format!("pass {name}"),
+            Ok(Ok(())) => report_line("pass", name, ""),
             Ok(Err(error)) => match error.downcast_ref::<Skip>() {
-                Some(Skip(why)) => format!("skip {name} {}", one_line(why)),
+                Some(Skip(why)) => report_line("skip", name, &one_line(why)),
                 None => {
                     eprintln!("failed: {error:#}");
-                    format!("fail {name} {}", one_line(&format!("{error:#}")))
+                    report_line("fail", name, &one_line(&format!("{error:#}")))
                 }
             },
-            Err(_) => format!("fail {name} panicked"),
+            Err(_) => report_line("fail", name, "panicked"),
         };
         let failed = line.starts_with("fail");
         if failed {
@@ -110,4 +121,17 @@ fn redirect(path: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_brings_a_name_with_blanks_back_whole() {
+        let name = "the echo reply's checksum is right";
+        let why = one_line("not this one:\n\tgot 1");
+        assert_eq!(read_report(&report_line("fail", name, &why)), ("fail", name, "not this one: got 1"));
+        assert_eq!(read_report(&report_line("start", name, "")), ("start", name, ""));
+    }
 }

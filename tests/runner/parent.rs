@@ -20,7 +20,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 
 use super::{
     Case, Suite,
-    child::{REPORT_FD, log_name},
+    child::{REPORT_FD, log_name, read_report},
 };
 use crate::lab::{RunId, logs, reaper};
 
@@ -221,8 +221,7 @@ impl Runner<'_> {
 
     fn hear(&mut self, id: u32, line: &str) {
         let Some(at) = self.position(id) else { return };
-        let mut words = line.splitn(3, ' ');
-        let (verb, name, text) = (words.next().unwrap_or(""), words.next().unwrap_or(""), words.next().unwrap_or(""));
+        let (verb, name, text) = read_report(line);
         if verb == "start" {
             let limit = self.limit_of(name);
             let running = &mut self.running[at];

@@ -4,6 +4,7 @@ use announcer_ebpf::abi::{Outcome, Runtime, TICK_SHIFT, Ticks, Verdict, VipCount
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 
+use super::log;
 use crate::maps::{OUTCOMES, RUNTIME, VIP_COUNTERS};
 
 const DROPS: u64 = Outcome::set_of(Verdict::Drop);
@@ -14,6 +15,7 @@ const DELIVERIES: u64 =
 /// Counts an outcome and returns how often this CPU has had it.
 #[inline(always)]
 pub(super) fn count(outcome: u32) -> u64 {
+    log::note(outcome);
     let Some(counter) = OUTCOMES.get_ptr_mut(outcome) else { return 1 };
     // SAFETY: the map's value of this CPU; programs of one hook do not interrupt each other.
     unsafe {

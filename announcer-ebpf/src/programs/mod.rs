@@ -14,6 +14,7 @@ mod egress;
 mod frame;
 mod handed;
 mod ingress;
+mod log;
 mod neighbour;
 mod unknown;
 mod unmatched;
@@ -25,13 +26,17 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 /// XDP on a link.
 #[xdp]
 fn announcer_xdp(ctx: XdpContext) -> u32 {
-    ingress::frame(ctx.ctx)
+    let action = ingress::frame(ctx.ctx);
+    log::frame(&ctx);
+    action
 }
 
 /// The same for links with a large MTU: packets may lie in several buffers, their headers always in the first.
 #[xdp(frags)]
 fn announcer_frags(ctx: XdpContext) -> u32 {
-    ingress::frame(ctx.ctx)
+    let action = ingress::frame(ctx.ctx);
+    log::frame(&ctx);
+    action
 }
 
 /// tc egress on a link by which replies leave.

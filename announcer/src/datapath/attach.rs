@@ -14,7 +14,7 @@ use aya::{
 };
 use tracing::{info, warn};
 
-use super::{Error, Pins, Sizes, error::os_error, load::load, occupant::occupant, sys};
+use super::{Error, Pins, Sizes, error::os_error, load::load, occupant::occupant, packet_log, sys};
 use crate::world::model::{AttachMode, Link};
 
 /// Above this a native program must take packets of several buffers. Drivers differ (3,498 to 3,520 were seen).
@@ -34,6 +34,7 @@ pub fn attach(
     earlier: Option<AttachMode>,
 ) -> Result<AttachMode, Error> {
     let mut object = load(pins, sizes, slot)?;
+    packet_log::follow(&mut object, &link.name);
     let dir = pins.link(&link.name);
     std::fs::create_dir_all(&dir).map_err(|source| Error::File { path: dir.clone(), source })?;
     let (xdp_pin, egress_pin) = (dir.join("xdp"), dir.join("egress"));

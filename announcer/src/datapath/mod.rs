@@ -12,6 +12,7 @@ mod load;
 mod maps;
 mod object;
 mod occupant;
+mod packet_log;
 mod slots;
 mod sys;
 
@@ -23,4 +24,5 @@ pub use extents::Extents;
 pub use load::Sizes;
 pub use maps::{Contents, Maps, Store};
 pub use object::OBJECT;
+pub use packet_log::in_words;
 pub use slots::Slots;

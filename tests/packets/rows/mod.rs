@@ -10,6 +10,7 @@ use super::scene::{CLIENT, CLIENT_MAC, CLIENT_PORT, OWN, POD_PORT, PODS, PORT, V
 
 pub mod arp;
 pub mod deadline;
+pub mod debug_lines;
 pub mod egress;
 pub mod flows;
 pub mod golden;
@@ -65,5 +66,10 @@ pub const CHECKS: &[Check] = &[
     ("a SYN flood evicts half-open flows only", flows::a_syn_flood_evicts_only_half_open_flows),
     ("a flow that cannot be remembered is dropped", flows::a_full_table_refuses_the_flow),
     ("replies to many client ports have right checksums", egress::replies_of_every_client_port_are_right),
+    (
+        "built with debug lines, the programs write one for each frame to a VIP",
+        debug_lines::a_line_for_each_frame_to_a_vip,
+    ),
+    ("the agent's own programs have no debug lines", debug_lines::the_agents_object_has_no_debug_lines),
     ("the leader's path notices the deadline within 256 packets", deadline::the_leader_notices_within_256_packets),
 ];
