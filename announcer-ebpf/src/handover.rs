@@ -4,6 +4,8 @@
 //! tables, newest first**, without duplicates, at most [`MAX_OWNERS`], without nodes whose data path is dead. Each node
 //! uses its own list; with equal lists every owner is asked, and with any lists the walk ends after [`MAX_HOPS`] hops.
 
+use core::hint::black_box;
+
 use crate::abi::{
     Earlier, MAX_EARLIER, MAX_OWNERS, NO_NODE, ServiceEntry, TableRef, Ticks, UDP_TIMEOUT_MS, elapsed, ticks_of_ms,
 };
@@ -19,7 +21,7 @@ pub const MAX_HOPS: u32 = 7;
 pub struct Owners {
     high: u64,
     low: u64,
-    len: u32,
+    len: u64,
 }
 
 impl Default for Owners {
@@ -37,7 +39,7 @@ impl Owners {
     #[inline(always)]
     #[must_use]
     pub const fn len(&self) -> u32 {
-        self.len
+        self.len as u32
     }
 
     /// Whether there is none.
@@ -51,7 +53,7 @@ impl Owners {
     #[inline(always)]
     #[must_use]
     pub const fn get(&self, place: u32) -> u16 {
-        let lane = self.len.wrapping_sub(1).wrapping_sub(place);
+        let lane = (self.len as u32).wrapping_sub(1).wrapping_sub(place);
         if lane >= MAX_OWNERS as u32 {
             return NO_NODE;
         }
@@ -59,38 +61,49 @@ impl Owners {
         (word >> ((lane & 3) * 16)) as u16
     }
 
-    /// Adds an owner unless it is there or the list is full.
+    /// Adds an owner if `wanted` is 1 (not if 0), unless it is there or the list is full.
+    ///
+    /// Without a branch: the verifier walks on from every outcome of one, and it comes by here once for each table of
+    /// the list.
     #[inline(always)]
-    pub const fn push(&mut self, node: u16) {
-        if self.len >= MAX_OWNERS as u32 || self.contains(node) {
-            return;
-        }
-        self.high = self.high << 16 | self.low >> 48;
-        self.low = self.low << 16 | node as u64;
-        self.len += 1;
+    pub const fn push(&mut self, node: u16, wanted: u64) {
+        let found = self.lanes_of(node);
+        let found = found.0 | found.1;
+        let found = found >> 32 | found;
+        let found = (found >> 16 | found) >> 15;
+        let full = self.len / MAX_OWNERS as u64;
+        let add = wanted & !(found | full) & 1;
+        // 16 or 0 places; all ones or none.
+        let (shift, mask) = (add * 16, add.wrapping_neg());
+        self.high = self.high << shift | (self.low >> 48) & mask;
+        self.low = self.low << shift | node as u64 & mask;
+        self.len += add;
     }
 
     /// The place of a node in the list.
     #[inline(always)]
     #[must_use]
     pub const fn position(&self, node: u16) -> Option<u32> {
-        let mut lane = 0;
-        while lane < MAX_OWNERS as u32 {
-            let word = if lane >= 4 { self.high } else { self.low };
-            if (word >> ((lane & 3) * 16)) as u16 == node && lane < self.len {
-                return Some(self.len - 1 - lane);
-            }
-            lane += 1;
+        let (high, low) = self.lanes_of(node);
+        if node == NO_NODE || high | low == 0 {
+            return None;
         }
-        None
+        let lane = if low != 0 { lane_of(low) } else { 4 + lane_of(high) };
+        Some((self.len as u32).wrapping_sub(1).wrapping_sub(lane))
     }
 
     /// Whether a node is in the list.
     #[inline(always)]
     #[must_use]
     pub const fn contains(&self, node: u16) -> bool {
+        self.position(node).is_some()
+    }
+
+    /// The top bits of the lanes that hold a node, in `high` and `low`.
+    #[inline(always)]
+    const fn lanes_of(&self, node: u16) -> (u64, u64) {
         let pattern = node as u64 * ONES;
-        zero_lanes(self.high ^ pattern) | zero_lanes(self.low ^ pattern) != 0
+        (zero_lanes(self.high ^ pattern), zero_lanes(self.low ^ pattern))
     }
 
     /// The newest owner other than `node`; [`NO_NODE`] when there is none.
@@ -108,16 +121,16 @@ impl Owners {
     #[must_use]
     pub const fn next(&self, me: u16, sender: u16, hop: u32) -> Option<u16> {
         let (first, limit) = match self.position(me) {
-            Some(place) => (place + 1, self.len),
-            None => (0, self.len + 1),
+            Some(place) => (place + 1, self.len()),
+            None => (0, self.len() + 1),
         };
         if hop >= MAX_HOPS || self.len == 0 || hop >= limit {
             return None;
         }
-        let place = if first >= self.len { 0 } else { first };
+        let place = if first >= self.len() { 0 } else { first };
         let mut node = self.get(place);
         if node == sender {
-            node = self.get(if place + 1 >= self.len { 0 } else { place + 1 });
+            node = self.get(if place + 1 >= self.len() { 0 } else { place + 1 });
         }
         if node == me || node == sender { None } else { Some(node) }
     }
@@ -127,6 +140,13 @@ impl Owners {
 #[inline(always)]
 const fn zero_lanes(word: u64) -> u64 {
     !(((word & !TOPS) + !TOPS) | word | !TOPS)
+}
+
+/// The lane (0 = lowest) whose top bit is the one bit of a word.
+#[inline(always)]
+const fn lane_of(top: u64) -> u32 {
+    // The product's top lane is the factor's lane that is as far below it as the bit's lane is above the lowest.
+    ((top >> 15).wrapping_mul(0x0000_0001_0002_0003) >> 48) as u32
 }
 
 /// The owner of a flow in a table, by `slot`, which reads the arena. `None`: nobody, or a slot that is not there.
@@ -141,7 +161,8 @@ pub fn owner(table: TableRef, hash: u32, slot: impl Fn(u32) -> Option<u16>) -> O
 }
 
 /// The owners of a flow by a Service's entry. For UDP, tables that ceased to be the newest before its timeout are left
-/// out: what they led to has been forgotten. `alive` says whether a node's data path lives on the link in question.
+/// out: what they led to has been forgotten. `alive` says whether a node's data path lives on the link in question: 1 or
+/// 0, a number for [`Owners::push`]'s sake; 0 for [`NO_NODE`].
 #[inline(always)]
 pub fn owners(
     service: &ServiceEntry,
@@ -149,18 +170,17 @@ pub fn owners(
     udp: bool,
     now: Ticks,
     slot: impl Fn(u32) -> Option<u16>,
-    alive: impl Fn(u16) -> bool,
+    alive: impl Fn(u16) -> u64,
 ) -> Owners {
-    let oldest = if udp { ticks_of_ms(UDP_TIMEOUT_MS) } else { Ticks::MAX };
+    // A black box: else the compiler would make a branch of it inside the loop, for one limit or the other, and the
+    // verifier would walk the rest of the loop for each of them, in every round.
+    let oldest = black_box(if udp { ticks_of_ms(UDP_TIMEOUT_MS) } else { Ticks::MAX });
     let mut owners = Owners::default();
     let mut table = service.newest;
     let mut place = 0;
     loop {
-        if let Some(node) = owner(table, hash, &slot)
-            && alive(node)
-        {
-            owners.push(node);
-        }
+        let node = owner(table, hash, &slot).unwrap_or(NO_NODE);
+        owners.push(node, alive(node));
         // Tables superseded before the limit are the oldest, so the list ends with the first of them.
         if place >= MAX_EARLIER || place >= service.earlier_len as usize {
             return owners;

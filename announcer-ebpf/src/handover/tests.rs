@@ -18,7 +18,7 @@ fn service(history: &[u16]) -> ServiceEntry {
 }
 
 fn owners_of(history: &[u16], dead: Option<u16>) -> Owners {
-    owners(&service(history), 0, false, 0, |_| None, |node| Some(node) != dead)
+    owners(&service(history), 0, false, 0, |_| None, |node| u64::from(node != NO_NODE && Some(node) != dead))
 }
 
 fn listed(owners: &Owners) -> Vec<u16> {
@@ -150,7 +150,7 @@ fn udp_leaves_out_tables_that_ceased_to_be_newest_before_its_timeout() {
     let now = ticks_of_ms(1_000_000);
     entry.earlier[0].superseded = now - ticks_of_ms(UDP_TIMEOUT_MS - 1_000);
     entry.earlier[1].superseded = now - ticks_of_ms(UDP_TIMEOUT_MS + 1_000);
-    let of = |udp| listed(&owners(&entry, 0, udp, now, |_| None, |_| true));
+    let of = |udp| listed(&owners(&entry, 0, udp, now, |_| None, |node| u64::from(node != NO_NODE)));
     assert_eq!(of(true), [1, 2]);
     assert_eq!(of(false), [1, 2, 3]);
 }

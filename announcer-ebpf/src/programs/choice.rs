@@ -44,7 +44,7 @@ pub(super) extern "C" fn announcer_take(
         let index =
             if local.rows == 1 { Some(local.base) } else { slot(local.base.wrapping_add(place)).map(u32::from) };
         if let Some(index) = index {
-            match attempt(ctx, flow, service, index) {
+            match announcer_attempt(ctx, flow, service, index) {
                 0 => return outcome,
                 NONE => {}
                 why => refused = why,
@@ -64,9 +64,16 @@ pub(super) extern "C" fn announcer_take(
     refused
 }
 
-/// Tries one endpoint: 0 = the packet is the pod's now, [`NONE`] = there is no such pod, else why not.
+/// Tries one endpoint: 0 = the packet is the pod's now, [`NONE`] = there is no such pod, else why not. A global
+/// function, see `announcer_stage_two`.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn attempt(ctx: *mut xdp_md, flow: &Flow, service: *const ServiceEntry, index: u32) -> u32 {
+extern "C" fn announcer_attempt(ctx: *mut xdp_md, flow: *const Flow, service: *const ServiceEntry, index: u32) -> u32 {
+    if flow.is_null() || service.is_null() {
+        return NONE;
+    }
+    // SAFETY: callers give a flow on their stack.
+    let flow = unsafe { &*flow };
     let Some(endpoint) = ENDPOINTS.get_ptr(index) else { return NONE };
     // SAFETY: map values.
     let (generation, flags, vip_index) = unsafe { ((*endpoint).generation, (*endpoint).flags, (*service).vip) };

@@ -127,6 +127,14 @@ pub(super) fn lives(flags: u16) -> bool {
     flags & NODE_PRESENT != 0 && flags & (NODE_ALIVE | NODE_SELF) != 0
 }
 
+/// [`lives`] as 1 or 0, without a branch.
+#[inline(always)]
+pub(super) fn alive(flags: u16) -> u64 {
+    const { assert!(NODE_PRESENT == 1 && NODE_ALIVE == 2 && NODE_SELF == 4) };
+    let flags = u64::from(flags);
+    flags & (flags >> 1 | flags >> 2) & 1
+}
+
 /// A slot of the arena.
 #[inline(always)]
 pub(super) fn slot(index: u32) -> Option<u16> {

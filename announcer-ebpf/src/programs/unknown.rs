@@ -9,7 +9,7 @@ use aya_ebpf::maps::lpm_trie::Key;
 
 use super::choice::{NONE, announcer_take};
 use super::frame::Packet;
-use super::ingress::{self, FROM_OWNER, FROM_PEER, Flow, STAGE_ONE, TO_TAKE, link, lives, own_mac, row_hash, slot};
+use super::ingress::{self, FROM_OWNER, FROM_PEER, Flow, STAGE_ONE, TO_TAKE, alive, link, own_mac, row_hash, slot};
 use crate::maps::{RUNTIME, SOURCES};
 
 /// The packet's outcome, or `STAGE_ONE`. A global function, see `announcer_stage_two`.
@@ -92,7 +92,7 @@ extern "C" fn announcer_ways(flow: *const Flow, service: *const ServiceEntry, me
     let udp = flow.key.protocol == ipv4::UDP;
     let owners = handover::owners(service, flow.hash, udp, flow.now, slot, |owner| {
         // SAFETY: a map value.
-        ingress::node(u32::from(owner)).is_some_and(|node| unsafe { lives((*node).flags) })
+        ingress::node(u32::from(owner)).map_or(0, |node| unsafe { alive((*node).flags) })
     });
     let ways = Ways::of(&owners, me as u16, flow.sender, u32::from(flow.hop));
     u64::from(ways.next) | u64::from(ways.newest) << 16 | u64::from(ways.other) << 32

@@ -190,7 +190,8 @@ impl Simulation {
             entry.earlier[at] = abi::Earlier { table: place(&earlier.table), superseded: earlier.superseded };
         }
         entry.earlier_len = self.history.earlier.len() as u16;
-        let found = owners(&entry, hash, false, 0, |slot| slots.get(slot as usize).copied(), |_| true);
+        let found =
+            owners(&entry, hash, false, 0, |slot| slots.get(slot as usize).copied(), |node| u64::from(node != NO_NODE));
         (0..found.len()).map(|place| found.get(place) as u8).collect()
     }
 
