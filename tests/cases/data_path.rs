@@ -14,7 +14,7 @@ use announcer::{
         forwarding::{Backend, Forwarding, Frontend, Node as Peer, Vip},
         maglev::{NodeName, Weights},
     },
-    world::model::{Link, Moment, ObjectName, Protocol},
+    world::model::{AttachMode, Link, Moment, ObjectName, Protocol},
 };
 use announcer_ebpf::abi::{DEFAULT_FLOWS, Outcome, SourceKind};
 use anyhow::{Context, bail, ensure};
@@ -44,13 +44,13 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// What one node's agent would hold.
-struct Machine<'l> {
+pub(super) struct Machine<'l> {
     lab: &'l Lab,
     node: &'l Node,
     forwarder: Forwarder,
 }
 
-fn settings(lab: &Lab, node: &Node, slots: u32) -> Settings {
+pub(super) fn settings(lab: &Lab, node: &Node, slots: u32) -> Settings {
     Settings {
         bpffs: lab.bpffs(node),
         run_dir: lab.run_dir(node),
@@ -60,7 +60,7 @@ fn settings(lab: &Lab, node: &Node, slots: u32) -> Settings {
     }
 }
 
-fn link(node: &Node) -> anyhow::Result<Link> {
+pub(super) fn link(node: &Node) -> anyhow::Result<Link> {
     let index = node.namespace.run(|| nix::net::if_::if_nametoindex("eth0"))?;
     let address = format!("{}/24", node.address).parse()?;
     Ok(Link {
@@ -75,18 +75,22 @@ fn link(node: &Node) -> anyhow::Result<Link> {
 }
 
 impl<'l> Machine<'l> {
-    fn start(lab: &'l Lab, node: &'l Node) -> anyhow::Result<Self> {
+    pub(super) fn start(lab: &'l Lab, node: &'l Node) -> anyhow::Result<Self> {
         let forwarder = Forwarder::open(settings(lab, node, 1 << 20))?;
         Ok(Self { lab, node, forwarder })
     }
 
     fn attach(&mut self) -> anyhow::Result<()> {
-        let link = link(self.node)?;
-        self.node.namespace.run(|| self.forwarder.attach(&link))?;
-        Ok(self.forwarder.push_deadline(HOLD)?)
+        self.attach_to(&link(self.node)?).map(drop)
     }
 
-    fn apply(&mut self, leader: u8, pods: &[&Pod]) -> anyhow::Result<Applied> {
+    pub(super) fn attach_to(&mut self, link: &Link) -> anyhow::Result<AttachMode> {
+        let mode = self.node.namespace.run(|| self.forwarder.attach(link))?;
+        self.forwarder.push_deadline(HOLD)?;
+        Ok(mode)
+    }
+
+    pub(super) fn apply(&mut self, leader: u8, pods: &[&Pod]) -> anyhow::Result<Applied> {
         let mut applied = self.apply_once(leader, pods)?;
         // Additions are gathered for a second; here nothing more is to come.
         while let Some(Moment(then)) = applied.look_again {
@@ -138,7 +142,7 @@ fn plan(lab: &Lab, me: &Node, leader: u8, pods: &[&Pod]) -> Forwarding {
     plan
 }
 
-fn vip() -> SocketAddr {
+pub(super) fn vip() -> SocketAddr {
     (VIP, 80).into()
 }
 
@@ -151,7 +155,7 @@ fn start<'l>(lab: &'l Lab, leader: u8, pods: &[&Pod]) -> anyhow::Result<Vec<Mach
     Ok(machines)
 }
 
-fn pods(lab: &Lab) -> anyhow::Result<Vec<Pod>> {
+pub(super) fn pods(lab: &Lab) -> anyhow::Result<Vec<Pod>> {
     lab.nodes.iter().map(|node| Pod::start(lab, node, 1)).collect()
 }
 

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod agents;
+mod attach_modes;
 mod bad_input;
 mod changes;
 mod control_plane;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Case> {
         control_plane::cases(),
         deploy::cases(),
         data_path::cases(),
+        attach_modes::cases(),
         bad_input::cases(),
         traces::cases(),
     ]
