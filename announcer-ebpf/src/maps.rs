@@ -1,4 +1,4 @@
-//! Every map of the object. The agent pins them by name and may change `max_entries` when it loads.
+//! Every map of the object. The agent pins them by name (all but `CLOCK`) and may change `max_entries` when it loads.
 //!
 //! The agent's own maps are not preallocated: their sizes are limits, not expectations.
 
@@ -16,6 +16,19 @@ use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 /// Slot of the link that this copy of the programs is loaded for, below `MAX_LINKS`; set by the loader.
 #[unsafe(no_mangle)]
 pub(crate) static LINK: Global<u32> = Global::new(0);
+
+/// The time as of a jiffy; see `count::now`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Clock {
+    pub(crate) jiffies: u64,
+    /// CLOCK_MONOTONIC, ns.
+    pub(crate) now: u64,
+}
+
+/// Each copy of the programs has its own, so it has no pin and is no part of the layout.
+#[map]
+pub(crate) static CLOCK: PerCpuArray<Clock> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static FILTER: Array<Filter> = Array::with_max_entries(1, 0);

@@ -2,10 +2,10 @@
 
 use announcer_ebpf::abi::{Outcome, Runtime, TICK_SHIFT, Ticks, Verdict, VipCounters};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 
 use super::log;
-use crate::maps::{OUTCOMES, RUNTIME, VIP_COUNTERS};
+use crate::maps::{CLOCK, OUTCOMES, RUNTIME, VIP_COUNTERS};
 
 const DROPS: u64 = Outcome::set_of(Verdict::Drop);
 const TRANSMITS: u64 = Outcome::set_of(Verdict::Transmit);
@@ -65,8 +65,7 @@ pub(super) fn count_delivery(index: u32, outcome: u32, bytes: u32) {
 #[inline(always)]
 pub(super) fn now() -> Option<Ticks> {
     let runtime: *mut Runtime = RUNTIME.get_ptr_mut(0)?;
-    // SAFETY: the helper only reads a clock.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    let now = coarse_ns()?;
     // SAFETY: the map's one value. The agent replaces it as a whole; a flag set at that moment is cleared by its next.
     unsafe {
         if (*runtime).expired != 0 {
@@ -78,4 +77,20 @@ pub(super) fn now() -> Option<Ticks> {
         }
     }
     Some((now >> TICK_SHIFT) as Ticks)
+}
+
+/// The coarse clock. It moves when the jiffies do, so it is asked once a jiffy: to read these costs no call, as the
+/// kernel puts the load in place of the helper.
+#[inline(always)]
+fn coarse_ns() -> Option<u64> {
+    let clock = CLOCK.get_ptr_mut(0)?;
+    // SAFETY: the helpers only read clocks; the value is this CPU's, as for `count`.
+    unsafe {
+        let jiffies = bpf_jiffies64();
+        if (*clock).jiffies != jiffies {
+            (*clock).now = bpf_ktime_get_coarse_ns();
+            (*clock).jiffies = jiffies;
+        }
+        Some((*clock).now)
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! **VIP first.** Nothing is dropped before its address is known to be a VIP of ours. The order of the questions is by
 //! price: a bit over the address, the flag that the data path has expired, the own MAC, one hash lookup of the Service;
-//! the VIP's map only on its miss, the peers' map only for a MAC whose bit is set.
+//! the VIP's map only on its miss, the peers' map only for a MAC whose bit is set and a flow that is not known here.
 
 use announcer_ebpf::abi::{
     Filter, FlowKey, LinkEntry, MAX_LINKS, MAX_NODES, NO_NODE, NODE_ALIVE, NODE_PRESENT, NODE_SELF, NodeEntry, Outcome,
@@ -75,7 +75,7 @@ impl Flow {
 
 /// Stage one ran here and chose this node.
 pub(super) const FROM_SELF: u8 = 0;
-/// An IP frame from a peer: stage two's, unless that peer sent the packet itself.
+/// An IP frame that by the filter is from a peer: stage two's, unless it is not, or that peer sent the packet itself.
 pub(super) const FROM_PEER: u8 = 1;
 /// A frame handed on.
 pub(super) const FROM_OWNER: u8 = 2;
@@ -267,7 +267,7 @@ fn ip(ctx: *mut xdp_md, frame: Packet) -> u32 {
     if flags & SERVICE_KERNEL_PATH != 0 {
         return finish(Outcome::KernelPath as u32);
     }
-    if may_be_peer(filter, source) && handed::peer(source).is_some() {
+    if may_be_peer(filter, source) {
         flow.origin = FROM_PEER;
         let outcome = delivery::announcer_stage_two(ctx, &raw mut flow, service);
         if outcome != STAGE_ONE {

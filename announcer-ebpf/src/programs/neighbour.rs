@@ -16,7 +16,7 @@ use super::ingress::{link, link_slot, may_be_vip, own_mac};
 use crate::maps::{EVENTS, FILTER, VIPS};
 
 /// An ARP frame.
-#[inline(never)]
+#[inline(always)]
 pub(super) fn arp(ctx: *mut xdp_md) -> u32 {
     let frame = Packet::of_xdp(ctx);
     let (Some(filter), Some(link)) = (FILTER.get_ptr(0), link()) else { return Outcome::NotOurs as u32 };

@@ -9,8 +9,9 @@ use aya_ebpf::maps::lpm_trie::Key;
 
 use super::choice::{NONE, announcer_take};
 use super::frame::Packet;
+use super::handed;
 use super::ingress::{self, FROM_OWNER, FROM_PEER, Flow, STAGE_ONE, TO_TAKE, alive, link, own_mac, row_hash, slot};
-use crate::maps::{RUNTIME, SOURCES};
+use crate::maps::{FLOWS, RUNTIME, SOURCES};
 
 /// The packet's outcome, or `STAGE_ONE`. A global function, see `announcer_stage_two`.
 #[unsafe(no_mangle)]
@@ -22,8 +23,13 @@ pub(super) extern "C" fn announcer_unknown(ctx: *mut xdp_md, flow: *mut Flow, se
     // SAFETY: callers give a flow on their stack.
     let flow = unsafe { &mut *flow };
     let Some(runtime) = RUNTIME.get_ptr(0) else { return Outcome::Expired as u32 };
-    // The peer may have sent the packet itself. Asked only now: what is known needs no such question.
-    if flow.origin == FROM_PEER && SOURCES.get(Key::new(32, flow.key.client)).is_some() {
+    // The filter may have taken another for a peer, and a peer may have sent the packet itself. Asked only now: a flow
+    // that is known here is delivered here, whoever sends its packets.
+    if flow.origin == FROM_PEER && (!is_from_peer(ctx) || SOURCES.get(Key::new(32, flow.key.client)).is_some()) {
+        if flow.stale != 0 && flow.begins() {
+            // Stage one may choose another node: the connection's next packets must not find what is left of an old one.
+            let _ = FLOWS.remove(&flow.key);
+        }
         return STAGE_ONE;
     }
     flow.hash = row_hash(runtime, service, &flow.key);
@@ -71,6 +77,14 @@ pub(super) extern "C" fn announcer_unknown(ctx: *mut xdp_md, flow: *mut Flow, se
         return Outcome::DropNoBackend as u32;
     }
     send(ctx, other, mark::TAKE_IT, u32::from(flow.hop) + 1, Outcome::HandedToTake as u32)
+}
+
+/// Whether the frame's sender is a peer, for certain.
+#[inline(always)]
+fn is_from_peer(ctx: *mut xdp_md) -> bool {
+    let frame = Packet::of_xdp(ctx);
+    // SAFETY: the header is read once it is there.
+    frame.has(ethernet::LEN) && handed::peer(unsafe { ethernet::source(frame) }).is_some()
 }
 
 /// Where the flow may go by this node's list.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use announcer_ebpf::abi::Outcome::{
-    DeliveredNew, DropNoBackend, DropNoService, DropNodeUnreachable, DropTtl, KernelPath,
+    DeliveredKnown, DeliveredNew, DropNoBackend, DropNoService, DropNodeUnreachable, DropTtl, KernelPath,
 };
 use announcer_ebpf::abi::{
     NODE_ALIVE, NODE_PRESENT, SERVICE_AFFINITY, SERVICE_KERNEL_PATH, ServiceEntry, TableRef, VIP_KERNEL_PATH,
@@ -74,6 +74,17 @@ fn forwarding() -> Vec<Row> {
         .ingress(syn.clone(), delivered(DeliveredNew, at_pod(syn.clone(), 0))),
         Row::new("a peer's own traffic starts stage one", on_node_two)
             .ingress(peers_own(), forwarded(peers_own().forwarded(OWN, NODE_MACS[2]))),
+        Row::new("a sender that only the filter takes for a peer gets stage one, but for what is known here", |rig| {
+            rig.pods()?;
+            rig.services(with_list(&[0], one(1))?)
+        })
+        .ingress(alike(0), delivered(DeliveredNew, at_pod(alike(0), 0)))
+        .then("another link's peer, and node 2's pods", |rig| {
+            rig.move_peer(1)?;
+            rig.services(with_list(&[2, 0], one(1))?)
+        })
+        .ingress(alike(0), delivered(DeliveredKnown, at_pod(alike(0), 0)))
+        .ingress(alike(1), forwarded(alike(1).forwarded(OWN, NODE_MACS[2]))),
         Row::new("a dead newest owner is left out for the next of the list", |rig| {
             rig.pods()?;
             rig.services(with_list(&[1, 2], one(1))?)?;
@@ -93,6 +104,11 @@ fn on_node_two(rig: &mut Rig) -> Result<()> {
 /// Node 1's own process speaks to the VIP: its MAC, its address.
 fn peers_own() -> Packet {
     Packet::syn((NODE_MACS[1], NODE_ADDRS[1], 33_000), TO)
+}
+
+/// A client's SYN from a MAC that has a peer's bit.
+fn alike(flow: u16) -> Packet {
+    Packet::syn((NODE_MACS[1], CLIENT, 33_000 + flow), TO)
 }
 
 fn padded(packet: &Packet) -> Vec<u8> {
