@@ -8,7 +8,8 @@ use announcer_ebpf::hash::{remix, row};
 use aya_ebpf::bindings::xdp_md;
 
 use super::delivery::{endpoint_of, is_over, reverse_key, translate};
-use super::ingress::{Flow, slot};
+use super::flow::Flow;
+use super::lookup::slot;
 use crate::maps::{ENDPOINTS, FLOWS, HALF_OPEN, REVERSE, REVERSE_HALF};
 
 /// In place of an outcome: this node has no endpoint for the Service.

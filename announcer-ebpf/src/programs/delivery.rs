@@ -8,8 +8,8 @@ use announcer_ebpf::packet::{Frame, ethernet, ipv4, transport};
 use aya_ebpf::bindings::xdp_md;
 
 use super::count::now;
+use super::flow::Flow;
 use super::frame::Packet;
-use super::ingress::Flow;
 use super::unknown;
 use crate::maps::{ENDPOINTS, FLOWS, HALF_OPEN, REVERSE, REVERSE_HALF};
 

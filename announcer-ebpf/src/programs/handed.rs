@@ -8,8 +8,9 @@ use aya_ebpf::bindings::xdp_md;
 
 use super::count::{count_delivery, count_vip};
 use super::delivery;
+use super::flow::{Flow, odd, read};
 use super::frame::Packet;
-use super::ingress::{Flow, link, link_slot, may_be_peer, may_be_vip, odd, own_mac, read, service_of};
+use super::lookup::{link, link_slot, may_be_peer, may_be_vip, own_mac, service_of};
 use crate::maps::{FILTER, PEERS, RUNTIME, VIPS};
 
 /// The peer with a MAC on this link.

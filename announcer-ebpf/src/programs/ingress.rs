@@ -4,172 +4,19 @@
 //! price: a bit over the address, the flag that the data path has expired, the own MAC, one hash lookup of the Service;
 //! the VIP's map only on its miss, the peers' map only for a MAC whose bit is set and a flow that is not known here.
 
-use announcer_ebpf::abi::{
-    Filter, FlowKey, LinkEntry, MAX_LINKS, MAX_NODES, NO_NODE, NODE_ALIVE, NODE_PRESENT, NODE_SELF, NodeEntry, Outcome,
-    Runtime, SERVICE_AFFINITY, SERVICE_KERNEL_PATH, SLOTS_PER_WORD, ServiceEntry, ServiceKey, addr_bit,
-};
+use announcer_ebpf::abi::{NODE_SELF, Outcome, Runtime, SERVICE_KERNEL_PATH, ServiceEntry};
 use announcer_ebpf::handover::{self, mark};
-use announcer_ebpf::hash::flow_hash;
 use announcer_ebpf::packet::ethernet::Mac;
-use announcer_ebpf::packet::{Frame, ethernet, ipv4, transport};
+use announcer_ebpf::packet::{Frame, ethernet, ipv4};
 use aya_ebpf::bindings::xdp_action::XDP_TX;
 use aya_ebpf::bindings::xdp_md;
 
 use super::count::{count, count_delivery, count_vip, finish, now};
+use super::flow::{FROM_OWNER, FROM_PEER, FROM_SELF, Flow, STAGE_ONE, TO_TAKE, odd, read, row_hash};
 use super::frame::Packet;
+use super::lookup::{link, lives, may_be_peer, may_be_vip, node, own_mac, service_of, slot};
 use super::{delivery, handed, neighbour, unknown, unmatched};
-use crate::maps::{FILTER, LINK, LINKS, NODES, RUNTIME, SERVICES, SLOTS};
-
-/// A packet of a Service, as stage two gets it.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(super) struct Flow {
-    pub(super) key: FlowKey,
-    /// Bytes of the frame, without padding.
-    pub(super) bytes: u32,
-    /// Ticks, set by stage two.
-    pub(super) now: u32,
-    /// Set by stage two once it asks for it.
-    pub(super) hash: u32,
-    /// Node that handed the frame on, else `NO_NODE`.
-    pub(super) sender: u16,
-    /// Hops done.
-    pub(super) hop: u8,
-    /// `FROM_*`.
-    pub(super) origin: u8,
-    /// Bytes of the IP header.
-    pub(super) ip_len: u8,
-    /// TCP's flags; 0 for UDP.
-    pub(super) flags: u8,
-    /// There is an entry in `FLOWS` that no longer holds.
-    pub(super) stale: u8,
-    pub(super) _pad: u8,
-}
-
-impl Flow {
-    /// Nothing is known yet.
-    #[inline(always)]
-    pub(super) const fn unread() -> Self {
-        let key = FlowKey { client: 0, vip: 0, client_port: 0, port: 0, protocol: 0, _pad: [0; 3] };
-        Self {
-            key,
-            bytes: 0,
-            now: 0,
-            hash: 0,
-            sender: NO_NODE,
-            hop: 0,
-            origin: FROM_SELF,
-            ip_len: 0,
-            flags: 0,
-            stale: 0,
-            _pad: 0,
-        }
-    }
-
-    /// Whether the packet begins a TCP connection.
-    #[inline(always)]
-    pub(super) const fn begins(&self) -> bool {
-        self.key.protocol == ipv4::TCP && transport::begins(self.flags)
-    }
-}
-
-/// Stage one ran here and chose this node.
-pub(super) const FROM_SELF: u8 = 0;
-/// An IP frame that by the filter is from a peer: stage two's, unless it is not, or that peer sent the packet itself.
-pub(super) const FROM_PEER: u8 = 1;
-/// A frame handed on.
-pub(super) const FROM_OWNER: u8 = 2;
-/// A frame to be taken here.
-pub(super) const TO_TAKE: u8 = 3;
-
-/// In place of an outcome: stage one starts here.
-pub(super) const STAGE_ONE: u32 = u32::MAX;
-
-/// What keeps a packet to a possible VIP from being a Service's.
-pub(super) mod odd {
-    pub(in crate::programs) const MALFORMED: u32 = 1;
-    pub(in crate::programs) const FRAGMENT: u32 = 2;
-    pub(in crate::programs) const PROTOCOL: u32 = 3;
-    pub(in crate::programs) const PORT: u32 = 4;
-}
-
-/// Slot of this program's link.
-#[inline(always)]
-pub(super) fn link_slot() -> u32 {
-    LINK.load() & (MAX_LINKS - 1)
-}
-
-/// The entry of this program's link.
-#[inline(always)]
-pub(super) fn link() -> Option<*const LinkEntry> {
-    LINKS.get_ptr(link_slot())
-}
-
-/// A link's own MAC.
-#[inline(always)]
-pub(super) fn own_mac(link: *const LinkEntry) -> Mac {
-    // SAFETY: a value of the map.
-    Mac::new(unsafe { (*link).mac })
-}
-
-/// A node's entry on this link; `None` also for an index that no node can have.
-#[inline(always)]
-pub(super) fn node(index: u32) -> Option<*const NodeEntry> {
-    if index >= MAX_NODES {
-        return None;
-    }
-    NODES.get_ptr(link_slot() * MAX_NODES + index)
-}
-
-/// Whether a node's entry says that its data path is there and lives. This node's own does, as it runs.
-#[inline(always)]
-pub(super) fn lives(flags: u16) -> bool {
-    flags & NODE_PRESENT != 0 && flags & (NODE_ALIVE | NODE_SELF) != 0
-}
-
-/// [`lives`] as 1 or 0, without a branch.
-#[inline(always)]
-pub(super) fn alive(flags: u16) -> u64 {
-    const { assert!(NODE_PRESENT == 1 && NODE_ALIVE == 2 && NODE_SELF == 4) };
-    let flags = u64::from(flags);
-    flags & (flags >> 1 | flags >> 2) & 1
-}
-
-/// A slot of the arena.
-#[inline(always)]
-pub(super) fn slot(index: u32) -> Option<u16> {
-    let word = SLOTS.get_ptr(index / SLOTS_PER_WORD)?;
-    // SAFETY: one of the word's four slots.
-    Some(unsafe { *word.cast::<u16>().add((index % SLOTS_PER_WORD) as usize) })
-}
-
-/// Whether an address may be a VIP.
-#[inline(always)]
-pub(super) fn may_be_vip(filter: *const Filter, addr: u32) -> bool {
-    let bit = addr_bit(addr);
-    // SAFETY: a value of the map; the index is below its length by construction.
-    unsafe { (*filter).vips[(bit / 64) as usize] >> (bit % 64) & 1 != 0 }
-}
-
-/// Whether a MAC may be a peer's.
-#[inline(always)]
-pub(super) fn may_be_peer(filter: *const Filter, mac: Mac) -> bool {
-    let bit = mac.bit();
-    // SAFETY: as above.
-    unsafe { (*filter).peers[(bit / 64) as usize] >> (bit % 64) & 1 != 0 }
-}
-
-/// The row hash of a flow of a Service.
-#[inline(always)]
-pub(super) fn row_hash(runtime: *const Runtime, service: *const ServiceEntry, key: &FlowKey) -> u32 {
-    // SAFETY: values of maps.
-    let (flow_key, flags) = unsafe { (&(*runtime).flow_key, (*service).flags) };
-    if flags & SERVICE_AFFINITY != 0 {
-        flow_hash(flow_key, key.client, key.vip, 0, 0, 0)
-    } else {
-        flow_hash(flow_key, key.client, key.vip, key.client_port, key.port, key.protocol)
-    }
-}
+use crate::maps::{FILTER, RUNTIME};
 
 /// The program.
 #[inline(always)]
@@ -189,46 +36,6 @@ pub(super) fn frame(ctx: *mut xdp_md) -> u32 {
         mark::TAKE_IT => handed::frame(ctx, TO_TAKE),
         _ => Outcome::NotOurs as u32,
     })
-}
-
-/// Reads a packet's flow. 0, or one of [`odd`].
-#[inline(always)]
-pub(super) fn read(ip: Packet, flow: &mut Flow) -> u32 {
-    // SAFETY: callers have checked for the least IP header; the rest is checked here.
-    unsafe {
-        let Some(header) = ipv4::header(ip) else { return odd::MALFORMED };
-        if header.fragment {
-            return odd::FRAGMENT;
-        }
-        if header.protocol != ipv4::TCP && header.protocol != ipv4::UDP {
-            return odd::PROTOCOL;
-        }
-        let l4 = ip.part_at(header.len);
-        // Padding must not be taken for a header, nor what the sender never sent.
-        if !l4.has(transport::UDP_LEN) || (header.total as usize) < header.len + transport::min_len(header.protocol) {
-            return odd::MALFORMED;
-        }
-        if header.protocol == ipv4::TCP {
-            if !l4.has(transport::TCP_LEN) {
-                return odd::MALFORMED;
-            }
-            flow.flags = l4.load(transport::TCP_FLAGS);
-        }
-        flow.key.client = header.source;
-        flow.key.vip = header.destination;
-        flow.key.client_port = l4.load(transport::SOURCE_PORT);
-        flow.key.port = l4.load(transport::DESTINATION_PORT);
-        flow.key.protocol = header.protocol;
-        flow.bytes = ethernet::LEN as u32 + header.total;
-        flow.ip_len = header.len as u8;
-        0
-    }
-}
-
-/// The Service's entry of a flow.
-#[inline(always)]
-pub(super) fn service_of(key: &FlowKey) -> Option<*const ServiceEntry> {
-    SERVICES.get_ptr(ServiceKey { addr: key.vip, port: key.port, protocol: key.protocol, _pad: 0 })
 }
 
 #[inline(always)]

@@ -4,6 +4,7 @@
 //!   has, echo among them; [`handed`]: frames of other nodes.
 //! - [`delivery`]: stage two of a known flow; [`unknown`]: of an unknown one; [`choice`]: a pod for it.
 //! - [`egress`]: replies.
+//! - [`flow`], [`lookup`], [`frame`], [`count`]: what these share.
 
 #[cfg(feature = "bench")]
 mod bench;
@@ -11,10 +12,12 @@ mod choice;
 mod count;
 mod delivery;
 mod egress;
+mod flow;
 mod frame;
 mod handed;
 mod ingress;
 mod log;
+mod lookup;
 mod neighbour;
 mod unknown;
 mod unmatched;

@@ -12,7 +12,7 @@ use aya_ebpf::bindings::xdp_md;
 
 use super::count::{count_vip, now};
 use super::frame::Packet;
-use super::ingress::{link, link_slot, may_be_vip, own_mac};
+use super::lookup::{link, link_slot, may_be_vip, own_mac};
 use crate::maps::{EVENTS, FILTER, VIPS};
 
 /// An ARP frame.

@@ -8,9 +8,10 @@ use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::maps::lpm_trie::Key;
 
 use super::choice::{NONE, announcer_take};
+use super::flow::{FROM_OWNER, FROM_PEER, Flow, STAGE_ONE, TO_TAKE, row_hash};
 use super::frame::Packet;
 use super::handed;
-use super::ingress::{self, FROM_OWNER, FROM_PEER, Flow, STAGE_ONE, TO_TAKE, alive, link, own_mac, row_hash, slot};
+use super::lookup::{self, alive, link, own_mac, slot};
 use crate::maps::{FLOWS, RUNTIME, SOURCES};
 
 /// The packet's outcome, or `STAGE_ONE`. A global function, see `announcer_stage_two`.
@@ -106,7 +107,7 @@ extern "C" fn announcer_ways(flow: *const Flow, service: *const ServiceEntry, me
     let udp = flow.key.protocol == ipv4::UDP;
     let owners = handover::owners(service, flow.hash, udp, flow.now, slot, |owner| {
         // SAFETY: a map value.
-        ingress::node(u32::from(owner)).map_or(0, |node| unsafe { alive((*node).flags) })
+        lookup::node(u32::from(owner)).map_or(0, |node| unsafe { alive((*node).flags) })
     });
     let ways = Ways::of(&owners, me as u16, flow.sender, u32::from(flow.hop));
     u64::from(ways.next) | u64::from(ways.newest) << 16 | u64::from(ways.other) << 32
@@ -116,7 +117,7 @@ extern "C" fn announcer_ways(flow: *const Flow, service: *const ServiceEntry, me
 #[inline(never)]
 fn send(ctx: *mut xdp_md, node: u16, kind: u16, hop: u32, outcome: u32) -> u32 {
     let frame = Packet::of_xdp(ctx);
-    let (Some(link), Some(node)) = (link(), ingress::node(u32::from(node))) else {
+    let (Some(link), Some(node)) = (link(), lookup::node(u32::from(node))) else {
         return Outcome::DropNodeUnreachable as u32;
     };
     if !frame.has(ethernet::LEN + ipv4::MIN_LEN) {

@@ -6,8 +6,8 @@ use announcer_ebpf::packet::{Frame, ethernet, icmp, ipv4};
 use aya_ebpf::bindings::xdp_md;
 
 use super::count::{count_vip, now};
+use super::flow::odd;
 use super::frame::Packet;
-use super::ingress::odd;
 use crate::maps::VIPS;
 
 /// TTL of what announcer sends itself; Linux's default.
