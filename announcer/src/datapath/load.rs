@@ -41,11 +41,8 @@ const LAYOUT: [(&str, usize, usize); 17] = [
 /// in the kernel yet.
 ///
 /// # Errors
-/// The object is missing, the kernel refuses a map, or a pinned map has another layout.
+/// The kernel refuses a map, or a pinned map has another layout.
 pub(super) fn load(pins: &Pins, sizes: Sizes, link: u32) -> Result<Ebpf, Error> {
-    if OBJECT.is_empty() {
-        return Err(Error::NoObject);
-    }
     let chosen = |name| match name {
         map::FLOWS | map::REVERSE => Some(sizes.flows.max(1)),
         map::SLOTS => Some(sizes.slots.div_ceil(SLOTS_PER_WORD).max(1)),

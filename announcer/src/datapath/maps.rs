@@ -15,7 +15,7 @@ use aya::{
 };
 use ipnet::Ipv4Net;
 
-use super::{Error, Pins, Sizes, Slots, load::load, sys};
+use super::{Error, OBJECT, Pins, Sizes, Slots, load::load, sys};
 
 /// What the agent writes into the data path. One call is one system call (or a copy, for slots): what a packet sees
 /// changes with each.
@@ -105,6 +105,9 @@ impl Maps {
     /// # Errors
     /// See [`Error`].
     pub fn open(pins: &Pins, sizes: Sizes) -> Result<Self, Error> {
+        if OBJECT.is_empty() {
+            return Err(Error::NoObject);
+        }
         pins.create()?;
         let mut object = load(pins, sizes, 0)?;
         // Opened by pin: a map's own data (its size above all) comes from the kernel then.
