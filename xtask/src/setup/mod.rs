@@ -37,8 +37,13 @@ impl Need {
 
 /// ring, a dependency of the agent, compiles C.
 const BUILD_TOOLS: &[Tool] = &[Tool::new("cc", "gcc libc6-dev")];
-/// `ip` makes the lab's namespaces.
-const LAB_TOOLS: &[Tool] = &[Tool::new("ip", "iproute2")];
+/// `ip` makes the lab's namespaces, `ethtool` sets their offloads; a client there uses the others as anybody would.
+const LAB_TOOLS: &[Tool] = &[
+    Tool::new("ip", "iproute2"),
+    Tool::new("ethtool", "ethtool"),
+    Tool::new("arping", "arping"),
+    Tool::new("curl", "curl"),
+];
 
 /// Makes sure that all of `needs` can be done on this machine.
 ///
