@@ -19,7 +19,7 @@ pub mod wire;
 
 pub use guard::guard;
 pub use namespace::Namespace;
-pub use network::{Lab, Node, Shape};
+pub use network::{Lab, Node, Shape, mount_bpffs};
 pub use ping::ping;
 pub use plan::{API_SERVER, GATEWAY, LAN, PREFIX, client_address, node_address, node_mac, pod_address};
 pub use pod::{POD_PORT, Pod};

@@ -180,7 +180,10 @@ fn machine(address: &str, mac: Option<Mac>) -> Vec<String> {
 }
 
 /// Most distributions mount the BPF file system at boot; where nobody did, the lab does, once for the machine.
-fn mount_bpffs() -> anyhow::Result<()> {
+///
+/// # Errors
+/// The kernel refuses.
+pub fn mount_bpffs() -> anyhow::Result<()> {
     const BPF: &str = "/sys/fs/bpf";
     let mounts = fs::read_to_string("/proc/self/mounts").context("reading /proc/self/mounts")?;
     if mounts.lines().any(|l| l.split(' ').nth(1) == Some(BPF) && l.split(' ').nth(2) == Some("bpf")) {

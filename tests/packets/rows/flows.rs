@@ -141,6 +141,7 @@ pub fn rows() -> Vec<Row> {
 
 /// In place of the half-open table an ordinary map of one entry, which is taken.
 pub fn a_full_table_refuses_the_flow() -> Result<()> {
+    crate::lab::mount_bpffs()?;
     let pins = std::path::PathBuf::from(format!("/sys/fs/bpf/announcer-tests-{}", std::process::id()));
     std::fs::create_dir(&pins).with_context(|| format!("making {} (is bpffs mounted?)", pins.display()))?;
     let result = with_a_full_table(&pins.join(map::HALF_OPEN));
